@@ -1,0 +1,51 @@
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { type BuildOptions, build } from 'esbuild';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * Each binary is one CJS file that is also a shell script: the shell part checks that a fitting Node is there, says so in one
+ * line if not, ignores SIGUSR1 until Node can take it (its default is death), and hands over. For Node that line is a string and
+ * a comment. A `#!/usr/bin/env node` could do none of this.
+ */
+const launcher = (name: string, flags: string) => `#!/bin/sh
+':' //; trap '' USR1; N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; exec "$N" ${flags} "$0" "$@"
+`;
+
+/** The binaries: entry, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
+const binaries = [{ name: 'autossh', flags: '--max-semi-space-size=1 --v8-pool-size=0' }];
+
+/** Bundles every binary into dist/. Throws what esbuild throws. */
+export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
+  const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8')) as { version: string };
+  for (const { name, flags } of binaries) {
+    const outfile = `${outdir}/${name}.cjs`;
+    const options: BuildOptions = {
+      entryPoints: [`${root}src/bin/${name}.ts`],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      target: 'node22',
+      minify: true,
+      legalComments: 'none',
+      define: { 'process.env.AUTOSSH_OPERATOR_VERSION': JSON.stringify(version) },
+      logLevel: 'warning',
+      write: false,
+    };
+    const result = await build(options);
+    const code = result.outputFiles?.[0]?.text;
+    if (code === undefined) throw new Error(`esbuild wrote nothing for ${name}`);
+    await rm(outfile, { force: true });
+    await mkdir(outdir, { recursive: true });
+    await writeFile(outfile, launcher(name, flags) + code);
+    await chmod(outfile, 0o755);
+  }
+};
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const started = performance.now();
+  await buildAll();
+  console.log(`built dist/ in ${Math.round(performance.now() - started)} ms`);
+}

@@ -1,0 +1,103 @@
+// The door of every npm script: makes what the task needs, then runs it on the project's own Node.
+// Plain JavaScript, because it must run on whatever Node a machine has (>= 18) before anything is installed.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const node = join(root, 'node_modules', 'node', 'bin', 'node');
+const [task = 'help', ...rest] = process.argv.slice(2);
+
+const vitest = ['node_modules/vitest/vitest.mjs', 'run'];
+/** What each task needs from Debian (a command that proves it is there, and the package that brings it), and what it runs. */
+const SSH = { ssh: 'openssh-client', '/usr/sbin/sshd': 'openssh-server', setpriv: 'util-linux' };
+const SSH_TESTS = {
+  ...SSH,
+  '/usr/lib/autossh/autossh': 'autossh',
+  ip: 'iproute2',
+  tini: 'tini',
+  iptables: 'iptables',
+  logger: 'bsdutils',
+  socat: 'socat',
+  script: 'bsdutils',
+};
+const tasks = {
+  build: { needs: {}, run: [['test/support/build.ts']] },
+  check: { needs: {}, run: [[...vitest, '--project', 'unit', 'test/unit/checks.test.ts']] },
+  test: { needs: SSH_TESTS, run: [['test/support/test.ts']] },
+  demo: { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
+  'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
+  bench: { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/drop-in.ts']] },
+};
+
+const chosen = tasks[task];
+if (!chosen) {
+  console.error(`expected one of ${Object.keys(tasks).join(', ')}; got ${JSON.stringify(task)}`);
+  process.exit(2);
+}
+process.chdir(root);
+installNodeModules();
+installDebian(chosen.needs);
+for (const [index, command] of chosen.run.entries()) {
+  const last = index === chosen.run.length - 1;
+  run(node, last ? [...command, ...rest] : command);
+}
+
+function run(command, args) {
+  const path = `${join(root, 'node_modules', 'node', 'bin')}:${join(root, 'node_modules', '.bin')}:${process.env.PATH}`;
+  // npm's own configuration would reach the tests' child processes, which run npm themselves.
+  const env = { ...process.env, PATH: path };
+  const done = spawnSync(command, args, { stdio: 'inherit', env });
+  if (done.error) throw done.error;
+  if (done.status !== 0) process.exit(done.status ?? 1);
+}
+
+/** Installs node_modules when the lock file is not the one they were installed from. */
+function installNodeModules() {
+  const stamp = join(root, 'node_modules', '.installed-from');
+  const lock = createHash('sha256').update(readFileSync('package-lock.json')).digest('hex');
+  const installed = existsSync(stamp) ? readFileSync(stamp, 'utf8') : '';
+  if (installed === lock && existsSync(node)) return;
+  console.log('installing npm packages (about half a minute) …');
+  const done = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { stdio: 'inherit' });
+  if (done.status !== 0) {
+    console.error('npm ci failed: its own lines above say why. Expected: a reachable npm registry and a writable checkout.');
+    process.exit(1);
+  }
+  if (!existsSync(node)) {
+    console.error(`npm ci ended, but ${node} is not there: the package "node" brings it by an install script; allow install scripts.`);
+    process.exit(1);
+  }
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, lock);
+}
+
+/** Installs the Debian packages whose command is missing; without root or apt-get it says so and leaves the rest to the tests. */
+function installDebian(needs) {
+  const missing = Object.entries(needs).filter(([command]) => !onPath(command));
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map(([, name]) => name))];
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot || !onPath('apt-get')) {
+    console.warn(`missing: ${missing.map(([command]) => command).join(', ')}. To install: apt-get install ${packages.join(' ')}`);
+    return;
+  }
+  console.log(`installing Debian packages: ${packages.join(' ')} …`);
+  // RUNLEVEL=1 keeps the packages' own services (sshd on port 22) from being started.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], { stdio: ['ignore', 'ignore', 'inherit'], env });
+  if (apt('install', '-y', '--no-install-recommends', ...packages).status === 0) return;
+  apt('update');
+  if (apt('install', '-y', '--no-install-recommends', ...packages).status !== 0) {
+    console.error(`apt-get install ${packages.join(' ')} failed; its lines above say why`);
+    process.exit(1);
+  }
+}
+
+function onPath(command) {
+  if (command.startsWith('/')) return existsSync(command);
+  return [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'].some((dir) => existsSync(join(dir, command)));
+}
