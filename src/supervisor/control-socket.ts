@@ -15,7 +15,9 @@ export type ControlSocket = {
   readonly remove: () => void;
 };
 
-export type ControlAnswer = { readonly ok: true; readonly output: string } | { readonly ok: false; readonly problem: string };
+export type ControlAnswer =
+  | { readonly ok: true; readonly output: string }
+  | { readonly ok: false; readonly problem: string };
 
 /** ssh makes its socket as PATH plus a dot and 16 characters, of at most 107 bytes in all. */
 const LONGEST_PATH = 90;
@@ -24,7 +26,10 @@ const LONGEST_PATH = 90;
  * A fresh directory, mode 0700, for the control socket and the sockets of the heartbeat. Fresh for each ssh, because a socket that
  * an earlier ssh left behind silently turns multiplexing off. Throws where no directory can be made whose path is short enough.
  */
-export const createControlSocket = (sshPath: string, env: Readonly<Record<string, string | undefined>>): ControlSocket => {
+export const createControlSocket = (
+  sshPath: string,
+  env: Readonly<Record<string, string | undefined>>,
+): ControlSocket => {
   const dir = privateDirectory();
   const path = join(dir, 'ctl');
   return {
@@ -34,7 +39,8 @@ export const createControlSocket = (sshPath: string, env: Readonly<Record<string
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${path}`, '-o', 'ControlPersist=no'],
       ...['-o', 'StreamLocalBindUnlink=yes'],
     ],
-    forward: (spec, timeoutMs) => ask(sshPath, ['-F', 'none', '-S', path, '-O', 'forward', ...spec, 'x'], env, timeoutMs),
+    forward: (spec, timeoutMs) =>
+      ask(sshPath, ['-F', 'none', '-S', path, '-O', 'forward', ...spec, 'x'], env, timeoutMs),
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 };
@@ -54,7 +60,9 @@ const privateDirectory = (): string => {
       problems.push((error as Error).message);
     }
   }
-  throw new Error(`no private directory for the control socket: expected a writable TMPDIR, got ${problems.join('; ')}`);
+  throw new Error(
+    `no private directory for the control socket: expected a writable TMPDIR, got ${problems.join('; ')}`,
+  );
 };
 
 /** One command to the ssh that owns the socket. A stopped ssh never answers, so the answer has a deadline of our own. */
@@ -74,6 +82,7 @@ const ask = async (
     maxBuffer: 65_536,
   });
   if (timedOut) return { ok: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
-  if (exitCode !== 0) return { ok: false, problem: stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${exitCode}` };
+  if (exitCode !== 0)
+    return { ok: false, problem: stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${exitCode}` };
   return { ok: true, output: stdout.trim() };
 };

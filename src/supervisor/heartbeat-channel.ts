@@ -89,7 +89,9 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
           if (proven) return lost('the server closed the channel of the heartbeat');
           // It answered, if only to refuse: that is what a ping asks for.
           method = 'Ping';
-          log(info('heartbeat: the server refuses connections to its own port; its refusal is the heartbeat from now on'));
+          log(
+            info('heartbeat: the server refuses connections to its own port; its refusal is the heartbeat from now on'),
+          );
         }
         proven = true;
         return { ok: true, rttMs: performance.now() - started };

@@ -119,4 +119,3 @@ export const noHeartbeat: Heartbeat = {
   beat: async (): Promise<Beat> => ({ ok: true, rttMs: 0 }),
   close: () => {},
 };
-

@@ -143,7 +143,10 @@ export const runTunnel = (options: RunOptions): Running => {
     );
   };
 
-  const explain = (lines: string[], exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>): Pick<Exit, 'reason' | 'detail'> => {
+  const explain = (
+    lines: string[],
+    exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
+  ): Pick<Exit, 'reason' | 'detail'> => {
     if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
     const { reason, line } = classify({
       lines,

@@ -55,11 +55,13 @@ const once = <T>(
   start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
 ): Promise<T> =>
   new Promise<T>((resolve, reject) => {
-    const finish = <V>(settle: (value: V) => void) => (value: V) => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
-      settle(value);
-    };
+    const finish =
+      <V>(settle: (value: V) => void) =>
+      (value: V) => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', abort);
+        settle(value);
+      };
     const fail = finish(reject);
     const abort = () => fail(signal.reason);
     const timer = setTimeout(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)), timeoutMs);

@@ -95,7 +95,11 @@ export type Policy = {
   readonly firstAlarmAt: (tunnel: Tunnel, now: Now) => number | null;
   readonly nextAlarmAt: (tunnel: Tunnel, now: Now) => number | null;
   /** What an exit that nobody asked for leads to. */
-  readonly afterExit: (tunnel: Tunnel, exit: Exit, now: Now) => { readonly next: Next; readonly changes: Partial<Tunnel> };
+  readonly afterExit: (
+    tunnel: Tunnel,
+    exit: Exit,
+    now: Now,
+  ) => { readonly next: Next; readonly changes: Partial<Tunnel> };
   /** What becomes of the retry counters when ssh is ended because its connection is sick. */
   readonly afterSick: (tunnel: Tunnel, failure: Failure, now: Now) => Partial<Tunnel>;
   /** Failed beats in a row that end an ssh. */
@@ -295,7 +299,17 @@ const follow = (tunnel: Tunnel, next: Next, event: Event, now: Now, policy: Poli
 const rest: Cell = (tunnel) =>
   stay(
     tunnel,
-    { state: 'Suspended', pid: null, connectedAt: null, alarmAt: null, beating: false, failedBeats: 0, next: null, pauseMs: 0, lastFailure: null },
+    {
+      state: 'Suspended',
+      pid: null,
+      connectedAt: null,
+      alarmAt: null,
+      beating: false,
+      failedBeats: 0,
+      next: null,
+      pauseMs: 0,
+      lastFailure: null,
+    },
     ...quiet(),
   );
 

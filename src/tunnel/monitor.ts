@@ -47,12 +47,7 @@ export const parseMonitor = (spec: string | null): ParsedMonitor => {
 export const monitorForwards = (monitor: Monitor): string[] => {
   switch (monitor.method) {
     case 'Loop':
-      return [
-        '-L',
-        `${monitor.port}:127.0.0.1:${monitor.port}`,
-        '-R',
-        `${monitor.port}:127.0.0.1:${monitor.port + 1}`,
-      ];
+      return ['-L', `${monitor.port}:127.0.0.1:${monitor.port}`, '-R', `${monitor.port}:127.0.0.1:${monitor.port + 1}`];
     case 'Echo':
       return ['-L', `${monitor.port}:127.0.0.1:${monitor.echoPort}`];
     default:

@@ -32,7 +32,8 @@ export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
   stopCode: 0,
   firstAlarmAt: () => null,
   nextAlarmAt: (tunnel, now) =>
-    now.at + (tunnel.failedBeats > 0 ? AGAIN_MS : tunnel.state === 'Connecting' ? options.firstBeatMs : options.periodMs),
+    now.at +
+    (tunnel.failedBeats > 0 ? AGAIN_MS : tunnel.state === 'Connecting' ? options.firstBeatMs : options.periodMs),
   beforeStart: (tunnel, now) => ({ go: true, pauseMs: pauseBefore(tunnel, now, options), changes: {} }),
   afterExit: (tunnel, exit, now) => ({ next: { to: 'restart' }, changes: counted(tunnel, exit, now, options) }),
   afterSick: (tunnel, failure, now) => counted(tunnel, failure, now, options),
