@@ -83,21 +83,26 @@ export const runTunnel = (options: RunOptions): Running => {
   const perform = (effect: Effect): void => {
     switch (effect.do) {
       case 'timer':
-        return timers.set(effect.name, effect.at);
+        timers.set(effect.name, effect.at);
+        break;
       case 'clear':
-        return timers.clear(effect.name);
+        timers.clear(effect.name);
+        break;
       case 'spawn':
-        return spawn();
+        spawn();
+        break;
       case 'kill':
         connection.abort(new Error('ssh is being ended'));
         if (ssh !== null && 'pid' in ssh) ssh.kill(effect.signal);
-        return;
+        break;
       case 'beat':
-        return beat();
+        beat();
+        break;
       case 'exit':
         timers.clearAll();
         connection.abort(new Error('the tunnel has ended'));
-        return finish(effect.code);
+        finish(effect.code);
+        break;
     }
   };
 
@@ -130,7 +135,10 @@ export const runTunnel = (options: RunOptions): Running => {
       },
       onExit: end,
     });
-    if ('spawnError' in ssh) return end({ code: null, signal: null, spawnError: ssh.spawnError });
+    if ('spawnError' in ssh) {
+      end({ code: null, signal: null, spawnError: ssh.spawnError });
+      return;
+    }
     dispatch({ type: 'spawned', pid: ssh.pid });
     launch.heartbeat.open(mine.signal).then(
       () => {
