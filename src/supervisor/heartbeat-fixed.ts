@@ -3,7 +3,7 @@ import { debug, info, type LogLine } from '../tunnel/log-line.ts';
 import type { Monitor } from '../tunnel/monitor.ts';
 import { beatText } from './beat-text.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
-import { accept, dial, read, TimeoutError } from './socket-io.ts';
+import { dial, type Guests, read, receiveGuests, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 /** What the two heartbeats over fixed ports have in common. */
@@ -33,14 +33,19 @@ export const fixedHeartbeat = (options: FixedOptions): Heartbeat => ({
   open: () => new Promise(() => {}),
   beat: async (signal) => {
     const started = performance.now();
+    const guests = options.server === null ? null : receiveGuests(options.server);
     const out = await connectOut(options, signal);
-    if (out === null) return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    if (out === null) {
+      guests?.close();
+      return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    }
     try {
-      const came = options.server === null ? await echo(out, options, signal) : await loop(out, options, signal);
+      const came = guests === null ? await echo(out, options, signal) : await loop(out, guests, options, signal);
       return came ? { ok: true, rttMs: performance.now() - started } : lost('the heartbeat did not come back');
     } catch (problem) {
       return lost(errorText(problem));
     } finally {
+      guests?.close();
       out.destroy();
     }
   },
@@ -58,13 +63,12 @@ const connectOut = async (options: FixedOptions, signal: AbortSignal): Promise<S
 };
 
 /** Sends only once the way back stands, and compares what comes back with what went out. */
-const loop = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
-  const { server, timeoutMs, log } = options;
-  if (server === null) return false;
+const loop = async (out: Socket, guests: Guests, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  const { timeoutMs, log } = options;
   for (let tries = 0; tries < TRIES; tries++) {
     let back: Socket;
     try {
-      back = await accept(server, timeoutMs, signal);
+      back = await guests.next(timeoutMs, signal);
     } catch (problem) {
       if (problem instanceof TimeoutError) log(info('timeout polling to accept read connection'));
       return false;

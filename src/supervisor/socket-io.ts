@@ -16,16 +16,40 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** The next connection to a server that is listening. */
-export const accept = (server: Server, timeoutMs: number, signal: AbortSignal): Promise<Socket> => {
-  let listener: ((socket: Socket) => void) | undefined;
-  const next = once<Socket>(timeoutMs, signal, (resolve) => {
-    listener = resolve;
-    server.once('connection', resolve);
-  });
-  const forget = () => listener && server.off('connection', listener);
-  next.then(forget, forget);
-  return next;
+/** Those who connect to a server while this is open, in their order. */
+export type Guests = {
+  next(timeoutMs: number, signal: AbortSignal): Promise<Socket>;
+  /** Whoever was not taken is sent away. */
+  close(): void;
+};
+
+/** Must be called before the way out is dialled: on a fast path the way back arrives while the dial is still being noticed. */
+export const receiveGuests = (server: Server): Guests => {
+  const waiting: Socket[] = [];
+  let taker: ((guest: Socket) => void) | null = null;
+  const receive = (guest: Socket) => {
+    if (taker === null) waiting.push(guest);
+    else taker(guest);
+  };
+  server.on('connection', receive);
+  return {
+    next: (timeoutMs, signal) => {
+      const taken = once<Socket>(timeoutMs, signal, (resolve) => {
+        const first = waiting.shift();
+        if (first === undefined) taker = resolve;
+        else resolve(first);
+      });
+      const done = () => {
+        taker = null;
+      };
+      taken.then(done, done);
+      return taken;
+    },
+    close: () => {
+      server.off('connection', receive);
+      for (const guest of waiting) guest.destroy();
+    },
+  };
 };
 
 /** Exactly `length` bytes, or fewer where the other side ends sooner. */
