@@ -65,7 +65,7 @@ const setStage = async (): Promise<Stage> => {
   await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
   const address = service.address();
   if (address === null || typeof address === 'string') throw new Error('expected a TCP address');
-  const relay = await startRelay(sshd.port);
+  const relay = await startRelay({ host: sshd.host, port: sshd.port });
   const local = await freePort();
   say(
     `   bastion: a private sshd on 127.0.0.1:${sshd.port} with keys of its own, reached over a path on port ${relay.port}`,

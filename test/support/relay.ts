@@ -1,4 +1,4 @@
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket, type TcpNetConnectOpts } from 'node:net';
 
 /** A stretch of network between two programs that can be cut without root: a TCP relay on loopback. */
 export type Relay = {
@@ -8,11 +8,11 @@ export type Relay = {
   close(): Promise<void>;
 };
 
-/** Starts a relay from a free port to `target`, both on 127.0.0.1. */
-export const startRelay = async (target: number): Promise<Relay> => {
+/** Starts a relay from a free port of 127.0.0.1 to `target`. */
+export const startRelay = async (target: Pick<TcpNetConnectOpts, 'host' | 'port'>): Promise<Relay> => {
   const open = new Set<Socket>();
   const server = createServer((client) => {
-    const upstream = connect({ host: '127.0.0.1', port: target, noDelay: true });
+    const upstream = connect({ ...target, noDelay: true });
     client.setNoDelay(true);
     for (const [one, other] of [
       [client, upstream],

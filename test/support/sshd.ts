@@ -32,6 +32,8 @@ export type SshdOptions = {
   user?: string;
   /** The server binary, for other versions of OpenSSH; absolute, because sshd re-executes itself. */
   binary?: string;
+  /** Put before the server's command, as FarSide.enter has it: it runs on another host. `host` and `port` are needed with it. */
+  enter?: readonly string[];
 };
 export type KeyType = 'ed25519' | 'rsa' | 'ecdsa';
 
@@ -125,9 +127,8 @@ export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
     const before = log().length;
     const said = () => log().slice(before);
     const fd = openSync(logFile, 'a');
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', binary, '-D', '-e', '-f', configFile], {
-      stdio: ['ignore', fd, fd],
-    });
+    const command = [...(options.enter ?? []), binary, '-D', '-e', '-f', configFile];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], { stdio: ['ignore', fd, fd] });
     closeSync(fd);
     let failure: Error | undefined;
     child.once('error', (error) => {
