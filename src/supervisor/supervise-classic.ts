@@ -14,6 +14,7 @@ import { type Launch, runTunnel } from './run-tunnel.ts';
 import { onSigusr1 } from './sigusr1.ts';
 import { startAgent } from './ssh-agent.ts';
 import { createStderrRelay } from './stderr-relay.ts';
+import { trimMemoryLater } from './trim-memory.ts';
 
 export type ClassicOptions = DropIn & {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -123,6 +124,7 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
   for (const name of ['SIGHUP', 'SIGUSR2'] as const) process.on(name, () => running.dispatch({ type: 'wake' }));
   onSigusr1(() => running.dispatch({ type: 'restart', why: 'signal' }));
   running.dispatch({ type: 'start' });
+  trimMemoryLater();
   const code = await running.done;
   agent.stop();
   return code;

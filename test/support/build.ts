@@ -17,7 +17,7 @@ const launcher = (name: string, flags: string) => `#!/bin/sh
 const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
 
 /** The binaries: entry, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
-const binaries = [{ name: 'autossh', flags: '--max-semi-space-size=1 --v8-pool-size=0' }];
+const binaries = [{ name: 'autossh', flags: '--max-semi-space-size=1 --v8-pool-size=0 --expose-gc' }];
 
 /** Bundles every binary into dist/. Throws what esbuild throws. */
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
