@@ -1,0 +1,89 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Names and help of everything a tunnel counts; dashboards, alerts and docs use the same constants. Times are in seconds. */
+export const TUNNEL_METRICS = {
+  autossh_tunnel_up: 'Whether bytes go round through the tunnel: 1 since the last heartbeat that came back, 0 without a connection.',
+  autossh_forward_up: 'Whether a forward of the tunnel is in place.',
+  autossh_heartbeat_rtt_seconds: 'Round-trip time of heartbeats through the tunnel.',
+  autossh_last_heartbeat_timestamp_seconds: 'When the last heartbeat came back, as Unix time; 0 before the first.',
+  autossh_ssh_starts_total: 'How many times ssh was started.',
+  autossh_disconnects_total: 'Connections lost and connection attempts failed, by reason.',
+  autossh_backoff_seconds: 'The pause before the next start of ssh; 0 while there is none.',
+  autossh_connected_seconds_total: 'Time for which the tunnel was connected.',
+  autossh_heartbeat_method: 'The heartbeat in force: 1 at its method.',
+  autossh_config_generation: 'Generation of the SshTunnel that this supervisor runs.',
+  autossh_suspended: 'Whether the tunnel is suspended: 1 means it is down on purpose.',
+  autossh_insecure_host_key: 'Whether the host key of the server is not verified.',
+  autossh_build_info: 'A constant 1, labelled with the version.',
+} as const;
+
+/** What a supervisor tells of its tunnel as it goes. */
+export type TunnelMetrics = {
+  up(isUp: boolean): void;
+  forward(name: string, isUp: boolean): void;
+  heartbeat(rttSeconds: number, unixSeconds: number): void;
+  started(): void;
+  disconnected(reason: string): void;
+  backoff(seconds: number): void;
+  connectedFor(seconds: number): void;
+  method(name: string): void;
+  configuration(facts: { generation: number; suspended: boolean; insecureHostKey: boolean }): void;
+  /** The exposition text and its content type. */
+  text(): Promise<{ body: string; type: string }>;
+};
+
+/** Fresh round trips take milliseconds; a beat that takes seconds is nearly lost. */
+const RTT_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** The metrics of one tunnel. Every series that can matter to an alert exists from the start, at 0. */
+export const createTunnelMetrics = (tunnel: string, version: string, reasons: readonly string[]): TunnelMetrics => {
+  const registry = new Registry();
+  const about = <N extends keyof typeof TUNNEL_METRICS>(name: N) => ({ name, help: TUNNEL_METRICS[name], registers: [registry] });
+  const gauge = (name: keyof typeof TUNNEL_METRICS, ...more: string[]) =>
+    new Gauge({ ...about(name), labelNames: ['tunnel', ...more] });
+  const counter = (name: keyof typeof TUNNEL_METRICS, ...more: string[]) =>
+    new Counter({ ...about(name), labelNames: ['tunnel', ...more] });
+  const labels = { tunnel };
+
+  const up = gauge('autossh_tunnel_up');
+  const forwardUp = gauge('autossh_forward_up', 'forward');
+  const rtt = new Histogram({ ...about('autossh_heartbeat_rtt_seconds'), labelNames: ['tunnel'], buckets: RTT_BUCKETS });
+  const last = gauge('autossh_last_heartbeat_timestamp_seconds');
+  const starts = counter('autossh_ssh_starts_total');
+  const disconnects = counter('autossh_disconnects_total', 'reason');
+  const backoff = gauge('autossh_backoff_seconds');
+  const connected = counter('autossh_connected_seconds_total');
+  const method = gauge('autossh_heartbeat_method', 'method');
+  const generation = gauge('autossh_config_generation');
+  const suspended = gauge('autossh_suspended');
+  const insecure = gauge('autossh_insecure_host_key');
+  new Gauge({ ...about('autossh_build_info'), labelNames: ['version'] }).set({ version }, 1);
+  for (const zero of [up, last, backoff, generation, suspended, insecure]) zero.set(labels, 0);
+  rtt.zero(labels);
+  starts.inc(labels, 0);
+  connected.inc(labels, 0);
+  for (const reason of reasons) disconnects.inc({ ...labels, reason }, 0);
+
+  return {
+    up: (isUp) => up.set(labels, isUp ? 1 : 0),
+    forward: (forward, isUp) => forwardUp.set({ ...labels, forward }, isUp ? 1 : 0),
+    heartbeat: (rttSeconds, unixSeconds) => {
+      rtt.observe(labels, rttSeconds);
+      last.set(labels, unixSeconds);
+    },
+    started: () => starts.inc(labels),
+    disconnected: (reason) => disconnects.inc({ ...labels, reason }),
+    backoff: (seconds) => backoff.set(labels, seconds),
+    connectedFor: (seconds) => connected.inc(labels, seconds),
+    method: (name) => {
+      method.reset();
+      method.set({ ...labels, method: name }, 1);
+    },
+    configuration: (facts) => {
+      generation.set(labels, facts.generation);
+      suspended.set(labels, facts.suspended ? 1 : 0);
+      insecure.set(labels, facts.insecureHostKey ? 1 : 0);
+    },
+    text: async () => ({ body: await registry.metrics(), type: registry.contentType }),
+  };
+};
