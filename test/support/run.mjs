@@ -63,11 +63,15 @@ function installNodeModules() {
   console.log('installing npm packages (about half a minute) …');
   const done = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { stdio: 'inherit' });
   if (done.status !== 0) {
-    console.error('npm ci failed: its own lines above say why. Expected: a reachable npm registry and a writable checkout.');
+    console.error(
+      'npm ci failed: its own lines above say why. Expected: a reachable npm registry and a writable checkout.',
+    );
     process.exit(1);
   }
   if (!existsSync(node)) {
-    console.error(`npm ci ended, but ${node} is not there: the package "node" brings it by an install script; allow install scripts.`);
+    console.error(
+      `npm ci ended, but ${node} is not there: the package "node" brings it by an install script; allow install scripts.`,
+    );
     process.exit(1);
   }
   mkdirSync(dirname(stamp), { recursive: true });
@@ -81,14 +85,19 @@ function installDebian(needs) {
   const packages = [...new Set(missing.map(([, name]) => name))];
   const isRoot = process.getuid?.() === 0;
   if (!isRoot || !onPath('apt-get')) {
-    console.warn(`missing: ${missing.map(([command]) => command).join(', ')}. To install: apt-get install ${packages.join(' ')}`);
+    console.warn(
+      `missing: ${missing.map(([command]) => command).join(', ')}. To install: apt-get install ${packages.join(' ')}`,
+    );
     return;
   }
   console.log(`installing Debian packages: ${packages.join(' ')} …`);
   // RUNLEVEL=1 keeps the packages' own services (sshd on port 22) from being started.
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   const apt = (...args) =>
-    spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], { stdio: ['ignore', 'ignore', 'inherit'], env });
+    spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env,
+    });
   if (apt('install', '-y', '--no-install-recommends', ...packages).status === 0) return;
   apt('update');
   if (apt('install', '-y', '--no-install-recommends', ...packages).status !== 0) {

@@ -55,10 +55,12 @@ describe('the source', () => {
     for (const file of sources(src)) {
       const room = relative(src, file).split('/')[0] ?? '';
       const allowed = ARROWS[room];
-      if (allowed === undefined) broken.push(`${relative(root, file)}: no such room; expected ${Object.keys(ARROWS).join(', ')}`);
+      if (allowed === undefined)
+        broken.push(`${relative(root, file)}: no such room; expected ${Object.keys(ARROWS).join(', ')}`);
       for (const target of importsOf(file)) {
         const other = relative(src, target).split('/')[0] ?? '';
-        if (other !== room && !allowed?.includes(other)) broken.push(`${relative(root, file)} -> ${relative(root, target)}`);
+        if (other !== room && !allowed?.includes(other))
+          broken.push(`${relative(root, file)} -> ${relative(root, target)}`);
       }
     }
     expect(broken).toEqual([]);
