@@ -2,6 +2,10 @@ import { join } from 'node:path';
 import { type ApiServer, startApiServer } from './apiserver.ts';
 import { ensureBinaries, type Log } from './binaries.ts';
 import { type Credentials, makeAuthority } from './certs.ts';
+import { ensureDebianPackages } from './debian.ts';
+import { archiveOf, ensureBusyboxImage, ensurePauseImage } from './images.ts';
+import { makeMachine } from './namespaces.ts';
+import { importImage, nodePackages, nodePrograms, startNode } from './node.ts';
 import { type Output, run as runProgram } from './process.ts';
 import { createRun, type Run, removeRun, sweep } from './runs.ts';
 
@@ -54,6 +58,48 @@ export async function upApiServer(
       ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
     });
     return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs.kubectl) };
+  });
+}
+
+/** The same with one node that runs pods. Needs root; images come by `loadImage`, since none can be counted on to be pulled. */
+export type Cluster = ControlPlane & {
+  /** Makes an image known to the node: a name given to `buildImage`, or the path of an archive. Pods take it with `imagePullPolicy: IfNotPresent`. */
+  loadImage(what: string): Promise<void>;
+};
+
+export type UpClusterOptions = Omit<UpApiServerOptions, 'port'>;
+
+export async function upCluster(
+  options: UpClusterOptions = {},
+): Promise<Cluster & Pick<ApiServer, 'stop' | 'kill' | 'restart' | 'compact' | 'logTail'>> {
+  const log = options.log ?? console.error;
+  await sweep(log);
+  await ensureDebianPackages(nodePackages, { log });
+  const programs = await ensureBinaries(['etcd', 'kube-apiserver', 'kubectl', ...nodePrograms], { log });
+  const archives = { pause: await ensurePauseImage(log), busybox: await ensureBusyboxImage(log) };
+  const run = createRun();
+  return await orRemove(run, async () => {
+    const machine = await makeMachine(run);
+    const authority = await makeAuthority(join(run.dir, 'pki'));
+    const server = await startApiServer({
+      run,
+      programs,
+      authority,
+      address: machine.hostAddress,
+      serviceCidr: machine.serviceCidr,
+      ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
+    });
+    const rest = handle(run, programs.kubectl);
+    const kubectl = (args: readonly string[], input?: string) =>
+      rest.kubectl(args, input === undefined ? {} : { input });
+    await startNode({ run, machine, server, authority, programs, pauseArchive: archives.pause, kubectl });
+    await importImage(machine, archives.busybox);
+    return {
+      ...server,
+      ...rest,
+      hostAddress: machine.hostAddress,
+      loadImage: (what) => importImage(machine, archiveOf(what)),
+    };
   });
 }
 
