@@ -13,6 +13,9 @@ const launcher = (name: string, flags: string) => `#!/bin/sh
 ':' //; trap '' USR1; N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; exec "$N" ${flags} "$0" "$@"
 `;
 
+/** execa needs Set.prototype.union, which Node 22 brought; with it the drop-in also runs where only Node 20 is installed. */
+const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
+
 /** The binaries: entry, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
 const binaries = [{ name: 'autossh', flags: '--max-semi-space-size=1 --v8-pool-size=0' }];
 
@@ -39,7 +42,7 @@ export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
     if (code === undefined) throw new Error(`esbuild wrote nothing for ${name}`);
     await rm(outfile, { force: true });
     await mkdir(outdir, { recursive: true });
-    await writeFile(outfile, launcher(name, flags) + code);
+    await writeFile(outfile, launcher(name, flags) + NODE_20 + code);
     await chmod(outfile, 0o755);
   }
 };

@@ -1,0 +1,121 @@
+import type { Server, Socket } from 'node:net';
+import { debug, info, type LogLine } from '../tunnel/log-line.ts';
+import type { Monitor } from '../tunnel/monitor.ts';
+import { beatText } from './beat-text.ts';
+import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
+import { accept, dial, read, TimeoutError } from './socket-io.ts';
+import { errorText } from './system-error.ts';
+
+/** What the two heartbeats over fixed ports have in common. */
+export type FixedOptions = {
+  readonly monitor: Extract<Monitor, { method: 'Loop' | 'Echo' }>;
+  /** Listens on 127.0.0.1:port+1 for the way back (Loop). */
+  readonly server: Server | null;
+  /** AUTOSSH_MESSAGE. */
+  readonly message: string;
+  /** For accepting, and again for sending and receiving. */
+  readonly timeoutMs: number;
+  readonly log: (line: LogLine) => void;
+};
+
+/** autossh 1.4g counts to three and gives up at the third. */
+const TRIES = 2;
+
+/**
+ * The heartbeats of autossh 1.4g over fixed ports, with its words for what goes wrong. Loop: out through `port`, through the
+ * server, back to `port + 1`. Echo: out through `port` to an echo service beside the server, back on the same connection.
+ * The connection counts as up only with the first beat: ssh is not asked.
+ */
+export const fixedHeartbeat = (options: FixedOptions): Heartbeat => ({
+  method: options.monitor.method,
+  // They stand where -M stood, so the command line has them already (monitorForwards).
+  sshArgs: [],
+  open: () => new Promise(() => {}),
+  beat: async (signal) => {
+    const started = performance.now();
+    const out = await connectOut(options, signal);
+    if (out === null) return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    try {
+      const came = options.server === null ? await echo(out, options, signal) : await loop(out, options, signal);
+      return came ? { ok: true, rttMs: performance.now() - started } : lost('the heartbeat did not come back');
+    } catch (problem) {
+      return lost(errorText(problem));
+    } finally {
+      out.destroy();
+    }
+  },
+  close: () => {},
+});
+
+const connectOut = async (options: FixedOptions, signal: AbortSignal): Promise<Socket | null> => {
+  const { port } = options.monitor;
+  try {
+    return await dial({ host: '127.0.0.1', port }, options.timeoutMs, signal);
+  } catch (problem) {
+    if (!signal.aborted) options.log(info(`127.0.0.1:${port}: ${errorText(problem)}`));
+    return null;
+  }
+};
+
+/** Sends only once the way back stands, and compares what comes back with what went out. */
+const loop = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  const { server, timeoutMs, log } = options;
+  if (server === null) return false;
+  for (let tries = 0; tries < TRIES; tries++) {
+    let back: Socket;
+    try {
+      back = await accept(server, timeoutMs, signal);
+    } catch (problem) {
+      if (problem instanceof TimeoutError) log(info('timeout polling to accept read connection'));
+      return false;
+    }
+    try {
+      if (await matches(out, back, options, signal)) return true;
+    } catch (problem) {
+      if (!(problem instanceof TimeoutError)) throw problem;
+      log(debug('timeout on io poll, looping to accept again'));
+    } finally {
+      back.destroy();
+    }
+  }
+  log(debug(`tried connection ${TRIES + 1} times and failed`));
+  return false;
+};
+
+const echo = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  for (let tries = 0; tries < TRIES; tries++) {
+    if (out.destroyed || out.readableEnded) {
+      options.log(debug('error on poll: Connection reset by peer'));
+      return false;
+    }
+    try {
+      if (await matches(out, out, options, signal)) return true;
+    } catch (problem) {
+      if (!(problem instanceof TimeoutError)) throw problem;
+      options.log(debug('timeout on io poll, looping to accept again'));
+    }
+  }
+  options.log(debug(`tried connection ${TRIES + 1} times and failed`));
+  return false;
+};
+
+const matches = async (out: Socket, back: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  const text = beatText(options.message);
+  out.write(text);
+  const came = await read(back, text.length, options.timeoutMs, signal);
+  if (came.equals(text)) return true;
+  options.log(debug(`not what I sent: "${text}" : "${printable(came)}"`));
+  return false;
+};
+
+/** A stranger's bytes must not write lines of their own into the log. */
+const printable = (bytes: Buffer): string => bytes.toString('latin1').replace(/[^\x20-\x7e]/g, '.');
+
+/** A beat over nothing: monitoring is off (`-M 0`), only ssh's own exit is noticed. */
+export const noHeartbeat: Heartbeat = {
+  method: 'None',
+  sshArgs: [],
+  open: () => new Promise(() => {}),
+  beat: async (): Promise<Beat> => ({ ok: true, rttMs: 0 }),
+  close: () => {},
+};

@@ -1,0 +1,183 @@
+import { classify } from '../tunnel/failure.ts';
+import { LineSplitter } from '../tunnel/lines.ts';
+import {
+  type Effect,
+  type Event,
+  type Exit,
+  type Now,
+  newTunnel,
+  type Policy,
+  step,
+  type TimerName,
+  type Tunnel,
+} from '../tunnel/machine.ts';
+import type { Heartbeat } from './heartbeat.ts';
+import { type SshProcess, startSsh } from './ssh-process.ts';
+import { createTimers } from './timers.ts';
+
+/** One ssh, about to be started. */
+export type Launch = {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly attached: boolean;
+  readonly heartbeat: Heartbeat;
+};
+
+export type RunOptions = {
+  readonly policy: Policy;
+  readonly bornAt: number;
+  /** Makes the next ssh's command line and heartbeat; called once for each start. */
+  readonly launch: () => Launch;
+  /** Told of every event and what it changed, before anything is done about it: the one source of logs, metrics and status. */
+  readonly onTransition: (before: Tunnel, event: Event, after: Tunnel, now: Now) => void;
+  /** ssh's stderr as it comes, and line by line. */
+  readonly onStderr?: (chunk: Uint8Array) => void;
+  readonly onLine?: (line: string) => void;
+  /** Whether a remote forward that is refused now has worked before (see failure.ts). */
+  readonly remoteForwardWorkedBefore?: () => boolean;
+};
+
+export type Running = {
+  readonly dispatch: (event: Event) => void;
+  readonly tunnel: () => Tunnel;
+  /** Resolves with the exit code when the tunnel's life is over. */
+  readonly done: Promise<number>;
+};
+
+/** The last lines of an ssh that are kept to tell why it ended. */
+const KEPT_LINES = 50;
+
+/** Brings the pure machine to life: its events from the world, its effects into it. The first event starts it. */
+export const runTunnel = (options: RunOptions): Running => {
+  let tunnel = newTunnel(options.bornAt);
+  let ssh: SshProcess | null = null;
+  let heartbeat: Heartbeat | null = null;
+  let connection = new AbortController();
+  let finish: (code: number) => void = () => {};
+  const done = new Promise<number>((resolve) => {
+    finish = resolve;
+  });
+  const timers = createTimers<TimerName>((name) => dispatch({ type: name }));
+
+  // An effect may bring the next event while its own event is still being worked off: events wait in line.
+  const inbox: Event[] = [];
+  let working = false;
+  const dispatch = (event: Event): void => {
+    inbox.push(event);
+    if (working) return;
+    working = true;
+    for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) handle(next);
+    working = false;
+  };
+
+  const handle = (event: Event): void => {
+    const now: Now = { at: performance.now(), random: Math.random() };
+    const before = tunnel;
+    const { tunnel: after, effects } = step(before, event, now, options.policy);
+    tunnel = after;
+    options.onTransition(before, event, after, now);
+    for (const effect of effects) perform(effect);
+  };
+
+  const perform = (effect: Effect): void => {
+    switch (effect.do) {
+      case 'timer':
+        timers.set(effect.name, effect.at);
+        break;
+      case 'clear':
+        timers.clear(effect.name);
+        break;
+      case 'spawn':
+        spawn();
+        break;
+      case 'kill':
+        connection.abort(new Error('ssh is being ended'));
+        if (ssh !== null && 'pid' in ssh) ssh.kill(effect.signal);
+        break;
+      case 'beat':
+        beat();
+        break;
+      case 'exit':
+        timers.clearAll();
+        connection.abort(new Error('the tunnel has ended'));
+        finish(effect.code);
+        break;
+    }
+  };
+
+  const spawn = (): void => {
+    const launch = options.launch();
+    const mine = new AbortController();
+    connection = mine;
+    heartbeat = launch.heartbeat;
+    const lines: string[] = [];
+    const splitter = new LineSplitter((line) => {
+      lines.push(line);
+      if (lines.length > KEPT_LINES) lines.shift();
+      options.onLine?.(line);
+    });
+    const end = (exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>) => {
+      splitter.end();
+      mine.abort(new Error('ssh has ended'));
+      launch.heartbeat.close();
+      ssh = null;
+      dispatch({ type: 'exited', ...exit, ...explain(lines, exit) });
+    };
+    ssh = startSsh({
+      path: launch.path,
+      args: [...launch.heartbeat.sshArgs, ...launch.args],
+      env: launch.env,
+      attached: launch.attached,
+      onStderr: (chunk) => {
+        splitter.push(chunk);
+        options.onStderr?.(chunk);
+      },
+      onExit: end,
+    });
+    if ('spawnError' in ssh) {
+      end({ code: null, signal: null, spawnError: ssh.spawnError });
+      return;
+    }
+    dispatch({ type: 'spawned', pid: ssh.pid });
+    launch.heartbeat.open(mine.signal).then(
+      () => {
+        if (!mine.signal.aborted) dispatch({ type: 'connected' });
+      },
+      (problem: unknown) => {
+        if (!mine.signal.aborted)
+          dispatch({ type: 'beatFailed', reason: 'HeartbeatLost', detail: (problem as Error).message });
+      },
+    );
+  };
+
+  const explain = (
+    lines: string[],
+    exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
+  ): Pick<Exit, 'reason' | 'detail'> => {
+    if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
+    const { reason, line } = classify({
+      lines,
+      exitCode: exit.code,
+      signal: exit.signal,
+      connected: tunnel.connectedAt !== null,
+      remoteForwardWorkedBefore: options.remoteForwardWorkedBefore?.() ?? false,
+    });
+    return { reason, detail: line };
+  };
+
+  const beat = (): void => {
+    const mine = connection.signal;
+    if (heartbeat === null) return;
+    void heartbeat.beat(mine).then((result) => {
+      if (mine.aborted) return;
+      dispatch(
+        result.ok
+          ? { type: 'beatOk', rttMs: result.rttMs }
+          : { type: 'beatFailed', reason: result.reason, detail: result.detail },
+      );
+    });
+  };
+
+  return { dispatch, tunnel: () => tunnel, done };
+};

@@ -1,0 +1,71 @@
+import { connect, type NetConnectOpts, type Server, type Socket } from 'node:net';
+
+/** A step of socket work did not end in its time. */
+export class TimeoutError extends Error {}
+
+/** Resolves with the connected socket; rejects with the system's error, a TimeoutError, or the signal's reason. */
+export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal): Promise<Socket> => {
+  const socket = connect(to);
+  const ready = once<Socket>(timeoutMs, signal, (resolve, reject) => {
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', reject);
+  });
+  ready.catch(() => socket.destroy());
+  // After this step errors come by 'close' to whoever reads; an unheard 'error' would end the process.
+  socket.on('error', () => {});
+  return ready;
+};
+
+/** The next connection to a server that is listening. */
+export const accept = (server: Server, timeoutMs: number, signal: AbortSignal): Promise<Socket> => {
+  let listener: ((socket: Socket) => void) | undefined;
+  const next = once<Socket>(timeoutMs, signal, (resolve) => {
+    listener = resolve;
+    server.once('connection', resolve);
+  });
+  const forget = () => listener && server.off('connection', listener);
+  next.then(forget, forget);
+  return next;
+};
+
+/** Exactly `length` bytes, or fewer where the other side ends sooner. */
+export const read = (socket: Socket, length: number, timeoutMs: number, signal: AbortSignal): Promise<Buffer> => {
+  const chunks: Buffer[] = [];
+  let left = length;
+  let stop = () => {};
+  const done = once<Buffer>(timeoutMs, signal, (resolve) => {
+    const onData = (chunk: Buffer) => {
+      const part = chunk.subarray(0, left);
+      chunks.push(part);
+      left -= part.length;
+      if (left === 0) resolve(Buffer.concat(chunks));
+    };
+    const onEnd = () => resolve(Buffer.concat(chunks));
+    stop = () => socket.off('data', onData).off('end', onEnd).off('close', onEnd).pause();
+    socket.on('data', onData).on('end', onEnd).on('close', onEnd).resume();
+    if (socket.destroyed || socket.readableEnded) onEnd();
+  });
+  done.then(stop, stop);
+  return done;
+};
+
+const once = <T>(
+  timeoutMs: number,
+  signal: AbortSignal,
+  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
+): Promise<T> =>
+  new Promise<T>((resolve, reject) => {
+    const finish =
+      <V>(settle: (value: V) => void) =>
+      (value: V) => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', abort);
+        settle(value);
+      };
+    const fail = finish(reject);
+    const abort = () => fail(signal.reason);
+    const timer = setTimeout(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)), timeoutMs);
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    else start(finish(resolve), fail);
+  });

@@ -1,0 +1,57 @@
+import { pauseMs, type RetryLimits, retryClass } from './backoff.ts';
+import type { Failure, Now, Policy, Tunnel } from './machine.ts';
+
+/** What the resident policy is configured with. */
+export type ResidentPolicyOptions = {
+  readonly bornAt: number;
+  /** Time between beats, ms. */
+  readonly periodMs: number;
+  /** Time from "connected" to the first beat, ms. */
+  readonly firstBeatMs: number;
+  /** Failed beats in a row that end an ssh; between them the next beat comes at once. */
+  readonly failureThreshold: number;
+  readonly connectDeadlineMs: number;
+  readonly killGraceMs: number;
+  /** A connection that lived this long is proven: its end sets the backoff back and is answered at once (AUTOSSH_GATETIME). */
+  readonly provenMs: number;
+  readonly retry: RetryLimits;
+};
+
+/** The pause before a beat that follows a failed one: the failure itself has already taken a timeout's time. */
+const AGAIN_MS = 250;
+
+/**
+ * How a sidecar, a gateway or `run -f` decides: it never gives up and never exits but on SIGTERM (then with 0). A proven
+ * connection that ends is replaced at once; everything else is retried by the class of its reason (backoff.ts).
+ */
+export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
+  failureThreshold: options.failureThreshold,
+  connectDeadlineMs: options.connectDeadlineMs,
+  killGraceMs: options.killGraceMs,
+  lifetimeEndsAt: null,
+  stopCode: 0,
+  firstAlarmAt: () => null,
+  nextAlarmAt: (tunnel, now) =>
+    now.at +
+    (tunnel.failedBeats > 0 ? AGAIN_MS : tunnel.state === 'Connecting' ? options.firstBeatMs : options.periodMs),
+  beforeStart: (tunnel, now) => ({ go: true, pauseMs: pauseBefore(tunnel, now, options), changes: {} }),
+  afterExit: (tunnel, exit, now) => ({ next: { to: 'restart' }, changes: counted(tunnel, exit, now, options) }),
+  afterSick: (tunnel, failure, now) => counted(tunnel, failure, now, options),
+});
+
+/** The retry counters after a failure: a proven connection starts them afresh. */
+const counted = (tunnel: Tunnel, failure: Failure, now: Now, options: ResidentPolicyOptions): Partial<Tunnel> => {
+  if (isProven(tunnel, now.at, options)) return { attempts: { network: 0, port: 0, auth: 0 } };
+  const kind = retryClass(failure.reason);
+  return { attempts: { ...tunnel.attempts, [kind]: tunnel.attempts[kind] + 1 } };
+};
+
+const isProven = (tunnel: Tunnel, at: number, options: ResidentPolicyOptions): boolean =>
+  tunnel.connectedAt !== null && at - tunnel.connectedAt >= options.provenMs;
+
+const pauseBefore = (tunnel: Tunnel, now: Now, options: ResidentPolicyOptions): number => {
+  if (tunnel.lastFailure === null) return 0;
+  const kind = retryClass(tunnel.lastFailure.reason);
+  const attempt = tunnel.attempts[kind];
+  return attempt === 0 ? 0 : pauseMs(kind, attempt, options.retry, now.random);
+};
