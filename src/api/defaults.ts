@@ -24,6 +24,7 @@ export const DEFAULTS = {
   maxLifetimeSeconds: 0,
   /** AUTOSSH_LOGLEVEL: info, as syslog(3) counts. */
   logLevel: 6,
+  runAsUserStrategy: 'Fixed',
   sidecar: {
     startup: 'WaitForTunnel',
     podReadiness: 'Ignore',

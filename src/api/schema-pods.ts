@@ -35,10 +35,18 @@ const runAsUser = () =>
     .int()
     .min(1)
     .max(4294967294)
-    .nullable()
     .default(SIDECAR_UID)
     .describe(
-      `uid of the container; null leaves it to the cluster (OpenShift). No app that shares the pod's process namespace may have the same. Default: ${SIDECAR_UID}.`,
+      `uid of the container, with runAsUserStrategy Fixed. No app that shares the pod's process namespace may have the same. Default: ${SIDECAR_UID}.`,
+    );
+
+// Not runAsUser: null, since a client-side kubectl apply drops a null silently, and the default would come back.
+const runAsUserStrategy = () =>
+  z
+    .enum(['Fixed', 'ClusterAssigned'])
+    .default(DEFAULTS.runAsUserStrategy)
+    .describe(
+      'Fixed: the container runs as runAsUser. ClusterAssigned: the cluster chooses the uid, as OpenShift must. Default: Fixed.',
     );
 
 const imagePullSecrets = () =>
@@ -85,6 +93,7 @@ export const sidecar = () =>
         ),
       resources: resources(),
       runAsUser: runAsUser(),
+      runAsUserStrategy: runAsUserStrategy(),
       imagePullSecrets: imagePullSecrets(),
     })
     .describe('The container in each pod of the app (mode Sidecar).');
@@ -186,6 +195,7 @@ export const gateway = () =>
         .describe(`Seconds that open connections get when a pod ends. Default: ${DEFAULTS.gateway.drainSeconds}.`),
       resources: resources(),
       runAsUser: runAsUser(),
+      runAsUserStrategy: runAsUserStrategy(),
       podTemplate: podTemplate(),
     })
     .describe('The shared gateway: a Deployment and a Service (mode Gateway).');

@@ -94,3 +94,10 @@ export const sidecarOf = (spec: SshTunnelSpec): Sidecar => spec.sidecar ?? sidec
 /** How many pods a gateway has: a remote port can be held only once. */
 export const replicasOf = (spec: SshTunnelSpec): number =>
   spec.gateway?.replicas ?? (spec.forwards.some(({ remote }) => remote) ? 1 : DEFAULTS.gateway.replicas);
+
+/** The uid to pin in the container, or null where the cluster chooses. */
+export const uidOf = ({
+  runAsUser,
+  runAsUserStrategy,
+}: Pick<Sidecar, 'runAsUser' | 'runAsUserStrategy'>): number | null =>
+  runAsUserStrategy === 'Fixed' ? runAsUser : null;
