@@ -23,10 +23,7 @@ export type Parsed<T> =
  */
 export const parseSshTunnel = (object: unknown): Parsed<SshTunnel> => {
   const result = sshTunnelSchema.safeParse(object);
-  const errors = [
-    ...(result.success ? [] : result.error.issues.flatMap((issue) => fieldErrors(issue, object))),
-    ...duplicates(object),
-  ];
+  const errors = [...(result.success ? [] : fieldErrorsOf(result.error, object)), ...duplicates(object)];
   return result.success && errors.length === 0 ? { ok: true, value: result.data } : { ok: false, errors };
 };
 
@@ -41,6 +38,10 @@ export const fieldPath = (path: Path): string =>
       typeof part === 'number' ? `${text}[${part}]` : text === '' ? String(part) : `${text}.${String(part)}`,
     '',
   );
+
+/** What zod found wrong, in the words of the API server. */
+export const fieldErrorsOf = (error: z.ZodError, object: unknown): FieldError[] =>
+  error.issues.flatMap((issue) => fieldErrors(issue, object));
 
 const fieldErrors = (issue: z.core.$ZodIssue, object: unknown): FieldError[] => {
   const value = valueAt(object, issue.path);
