@@ -38,8 +38,9 @@ const hop = z.object({
   options,
 });
 
-const listen = z.union([z.object({ host: listenHost(), port: port() }), z.object({ path: socketPath() })]);
-const target = z.union([z.object({ host: host(), port: port() }), z.object({ path: socketPath() })]);
+const PLACE = { error: 'expected a valid host and port, or a valid path of a unix socket' };
+const listen = z.union([z.object({ host: listenHost(), port: port() }), z.object({ path: socketPath() })], PLACE);
+const target = z.union([z.object({ host: host(), port: port() }), z.object({ path: socketPath() })], PLACE);
 
 const probe = z.object({
   kind: z.enum(['tcp', 'http']),

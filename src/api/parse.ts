@@ -59,7 +59,7 @@ const fieldErrors = (issue: z.core.$ZodIssue, object: unknown): FieldError[] => 
         ? [{ ...at, problem: 'Required value', message: `expected ${article(issue.expected)}` }]
         : invalid(`must be of type ${KUBERNETES_TYPE[issue.expected] ?? issue.expected}`);
     case 'invalid_union':
-      return invalid('expected a quantity such as 100m or 64Mi');
+      return invalid(issue.message);
     case 'invalid_value':
       return value === undefined
         ? [

@@ -15,7 +15,11 @@ const quantities = (what: string) =>
   z
     .record(
       z.string(),
-      z.union([z.int(), z.string().max(64).regex(new RegExp(QUANTITY))]).meta({ 'x-kubernetes-int-or-string': true }),
+      z
+        .union([z.int(), z.string().max(64).regex(new RegExp(QUANTITY))], {
+          error: 'expected a quantity such as 100m or 64Mi',
+        })
+        .meta({ 'x-kubernetes-int-or-string': true }),
     )
     .meta({ maxProperties: 8 })
     .optional()
