@@ -26,6 +26,7 @@ const SSH_TESTS = {
 const tasks = {
   build: { needs: {}, run: [['test/support/build.ts']] },
   check: { needs: {}, run: [[...vitest, '--project', 'unit', 'test/unit/checks.test.ts']] },
+  generate: { needs: {}, run: [['test/support/generate.ts']] },
   test: { needs: SSH_TESTS, run: [['test/support/test.ts']] },
   demo: { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },

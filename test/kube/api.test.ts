@@ -1,0 +1,100 @@
+import { resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseSshTunnel } from '../../src/api/parse.ts';
+import { upApiServer } from '../support/cluster/index.ts';
+import { type Manifest, manifests } from '../support/manifests.ts';
+
+const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
+
+describe('the CRD on a real API server', () => {
+  let server: Awaited<ReturnType<typeof upApiServer>>;
+  beforeAll(async () => {
+    server = await upApiServer();
+    await kubectl('apply', '-f', crd);
+    await kubectl('wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev');
+  });
+  afterAll(async () => {
+    await server?.down();
+  });
+
+  const kubectl = async (...args: string[]) => {
+    const { stdout, stderr, code } = await server.kubectl(args);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    return stdout;
+  };
+  const dryRun = ({ yaml }: Manifest) =>
+    server.kubectl(['apply', '--dry-run=server', '-o', 'json', '-f', '-'], { input: yaml });
+  const apply = (yaml: string) => server.kubectl(['apply', '-f', '-'], { input: yaml });
+
+  it.each(manifests('accepted').map((one) => [one.name, one] as const))('accepts %s', async (_name, manifest) => {
+    const { stdout, stderr, code } = await dryRun(manifest);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    // The API server and parseSshTunnel fill in the same defaults.
+    const parsed = parseSshTunnel(manifest.object);
+    if (!parsed.ok) throw new Error('refused by parseSshTunnel');
+    expect(JSON.parse(stdout).spec).toEqual(JSON.parse(JSON.stringify(parsed.value.spec)));
+  });
+
+  it.each(manifests('refused').map((one) => [one.name, one] as const))('refuses %s', async (_name, manifest) => {
+    const { stderr, code } = await dryRun(manifest);
+    expect(code).toBe(1);
+    expect(stderr).toContain(manifest.expected);
+  });
+
+  const [minimal] = manifests('accepted').filter(({ name }) => name === 'minimal');
+
+  it('keeps the mode as it was made', async () => {
+    await apply(minimal?.yaml ?? '');
+    const gateway = manifests('accepted').find(({ name }) => name === 'gateway');
+    const { stderr, code } = await apply(gateway?.yaml ?? '');
+    expect(code).toBe(1);
+    expect(stderr).toContain('mode is immutable');
+  });
+
+  it('has its columns, its short name and its category', async () => {
+    expect((await kubectl('get', 'sshtun')).split('\n')[0]?.split(/ +/)).toEqual([
+      'NAME',
+      'MODE',
+      'HOST',
+      'CONNECTED',
+      'READY',
+      'AGE',
+    ]);
+    expect((await kubectl('get', 'autossh', '-o', 'wide')).split('\n')[0]).toMatch(/READY +REASON +MESSAGE +AGE/);
+    expect(await kubectl('get', 'autossh', '-o', 'name')).toContain('sshtunnel.autossh.dev/orders-db');
+  });
+
+  it('takes a status, and leaves it to the status subresource', async () => {
+    const patch = {
+      status: {
+        observedGeneration: 1,
+        connected: '1/2',
+        pods: { matched: 2, injected: 2, connected: 1, upToDate: 2 },
+        conditions: [
+          {
+            type: 'Ready',
+            status: 'False',
+            observedGeneration: 1,
+            lastTransitionTime: '2026-01-01T00:00:00Z',
+            reason: 'AuthFailed',
+            message: 'bastion refused the key',
+          },
+        ],
+      },
+    };
+    await kubectl('patch', 'sshtun', 'orders-db', '--type=merge', '-p', JSON.stringify(patch));
+    expect(await kubectl('get', 'sshtun', 'orders-db', '-o', 'jsonpath={.status}')).toBe('');
+    await kubectl('patch', 'sshtun', 'orders-db', '--subresource=status', '--type=merge', '-p', JSON.stringify(patch));
+    expect(await kubectl('get', 'sshtun')).toMatch(/orders-db +Sidecar +bastion\.example\.com +1\/2 +False/);
+    const [stored] = JSON.parse(await kubectl('get', 'sshtun', '-o', 'json')).items;
+    expect(parseSshTunnel(stored).ok).toBe(true);
+  });
+
+  it('explains itself: every field has a description', async () => {
+    const text = await kubectl('explain', 'sshtunnel.spec', '--recursive');
+    expect(text).toContain('livenessDeadlineSeconds');
+    expect(await kubectl('explain', 'sshtunnel.spec.heartbeat.timeoutSeconds')).toContain('Default: 3.');
+  });
+});

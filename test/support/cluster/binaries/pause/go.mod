@@ -1,0 +1,3 @@
+module autossh.dev/test/support/cluster/pause
+
+go 1.21

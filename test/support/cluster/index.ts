@@ -1,0 +1,123 @@
+import { join } from 'node:path';
+import { type ApiServer, startApiServer } from './apiserver.ts';
+import { ensureBinaries, type Log } from './binaries.ts';
+import { type Credentials, makeAuthority } from './certs.ts';
+import { ensureDebianPackages } from './debian.ts';
+import { archiveOf, ensureBusyboxImage, ensurePauseImage } from './images.ts';
+import { makeMachine } from './namespaces.ts';
+import { importImage, nodePackages, nodePrograms, startNode } from './node.ts';
+import { type Output, run as runProgram } from './process.ts';
+import { createRun, type Run, removeRun, sweep } from './runs.ts';
+
+export type { ApiServer } from './apiserver.ts';
+export type { Log } from './binaries.ts';
+export type { Credentials } from './certs.ts';
+
+export type KubectlOptions = { input?: string; signal?: AbortSignal };
+
+/** What a test may rely on, whichever way the cluster came to be. */
+export type ControlPlane = {
+  /** Path of the administrator's kubeconfig. */
+  readonly kubeconfig: string;
+  /** The same, parsed. */
+  readonly credentials: Credentials;
+  /** A folder of the run, for files of a test; removed by `down`. */
+  readonly dir: string;
+  /** Where a server in the test's process is reached from the API server (webhooks by `url`) and, on a node, from pods. Listen on it. */
+  readonly hostAddress: string;
+  /** Runs kubectl as administrator. A refusal is a code and a text, not a throw. */
+  kubectl(args: readonly string[], options?: KubectlOptions): Promise<Output>;
+  /** Removes all that `up` made. */
+  down(): Promise<void>;
+};
+
+export type UpApiServerOptions = {
+  log?: Log;
+  /** Given to kube-apiserver last, so that they win. */
+  extraFlags?: readonly string[];
+  /** Chosen freely when absent. */
+  port?: number;
+};
+
+/** A real API server without nodes: seconds to start, enough for whatever ends at the API. Runs side by side do not meet. */
+export async function upApiServer(
+  options: UpApiServerOptions = {},
+): Promise<ControlPlane & Pick<ApiServer, 'stop' | 'kill' | 'restart' | 'compact' | 'logTail'>> {
+  const log = options.log ?? console.error;
+  await sweep(log);
+  const programs = await ensureBinaries(['etcd', 'kube-apiserver', 'kubectl'], { log });
+  const run = createRun();
+  return await orRemove(run, async () => {
+    const server = await startApiServer({
+      run,
+      programs,
+      authority: await makeAuthority(join(run.dir, 'pki')),
+      address: '127.0.0.1',
+      serviceCidr: '10.96.0.0/16',
+      ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
+    });
+    return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs.kubectl) };
+  });
+}
+
+/** The same with one node that runs pods. Needs root; images come by `loadImage`, since none can be counted on to be pulled. */
+export type Cluster = ControlPlane & {
+  /** Makes an image known to the node: a name given to `buildImage`, or the path of an archive. Pods take it with `imagePullPolicy: IfNotPresent`. */
+  loadImage(what: string): Promise<void>;
+};
+
+export type UpClusterOptions = Omit<UpApiServerOptions, 'port'>;
+
+export async function upCluster(
+  options: UpClusterOptions = {},
+): Promise<Cluster & Pick<ApiServer, 'stop' | 'kill' | 'restart' | 'compact' | 'logTail'>> {
+  const log = options.log ?? console.error;
+  await sweep(log);
+  await ensureDebianPackages(nodePackages, { log });
+  const programs = await ensureBinaries(['etcd', 'kube-apiserver', 'kubectl', ...nodePrograms], { log });
+  const archives = { pause: await ensurePauseImage(log), busybox: await ensureBusyboxImage(log) };
+  const run = createRun();
+  return await orRemove(run, async () => {
+    const machine = await makeMachine(run);
+    const authority = await makeAuthority(join(run.dir, 'pki'));
+    const server = await startApiServer({
+      run,
+      programs,
+      authority,
+      address: machine.hostAddress,
+      serviceCidr: machine.serviceCidr,
+      ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
+    });
+    const rest = handle(run, programs.kubectl);
+    const kubectl = (args: readonly string[], input?: string) =>
+      rest.kubectl(args, input === undefined ? {} : { input });
+    await startNode({ run, machine, server, authority, programs, pauseArchive: archives.pause, kubectl });
+    await importImage(machine, archives.busybox);
+    return {
+      ...server,
+      ...rest,
+      hostAddress: machine.hostAddress,
+      loadImage: (what) => importImage(machine, archiveOf(what)),
+    };
+  });
+}
+
+function handle(run: Run, kubectl: string): Pick<ControlPlane, 'dir' | 'kubectl' | 'down'> {
+  const env = { ...run.env, KUBECONFIG: join(run.dir, 'kubeconfig'), KUBECACHEDIR: join(run.dir, 'kube-cache') };
+  return {
+    dir: run.dir,
+    kubectl: (args, options = {}) => runProgram([kubectl, ...args], { ...options, env }),
+    down: () => removeRun(run.dir),
+  };
+}
+
+/** A start that fails leaves as little behind as an end that succeeds. */
+async function orRemove<T>(run: Run, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    await removeRun(run.dir);
+    throw error;
+  }
+}
