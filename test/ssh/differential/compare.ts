@@ -1,0 +1,61 @@
+import { isDeepStrictEqual } from 'node:util';
+import { DIFFERENCES, type DifferenceId } from './differences.ts';
+import type { Outcome } from './run.ts';
+import type { Observation, Scenario } from './scenario.ts';
+
+/** Seconds on an alarm clock that two noisy processors may add or take away. */
+const SECONDS_APART = 2;
+
+/**
+ * What is wrong between the original and ours in one scenario, in words; empty if nothing. The named differences must all be
+ * there, and nothing else.
+ */
+export const compare = (scenario: Scenario, original: Outcome, ours: Outcome): string[] => {
+  const problems: string[] = [];
+  let expected = original.observed;
+  for (const [id, turn] of Object.entries(scenario.differs ?? {})) {
+    if (DIFFERENCES[id as DifferenceId] === undefined) problems.push(`${id}: not in the table of differences`);
+    const turned = turn(expected);
+    if (isDeepStrictEqual(turned, expected)) problems.push(`${id}: makes no difference here (any more)`);
+    expected = turned;
+  }
+  for (const aspect of Object.keys(expected) as Array<keyof Observation>) {
+    const [want, got] = [expected[aspect], ours.observed[aspect]];
+    if (!alike(want, got))
+      problems.push(
+        [
+          `${aspect}: expected ${show(want)}`,
+          `got ${show(got)}`,
+          isDeepStrictEqual(want, original.observed[aspect]) ? '' : `the original has ${show(original.observed[aspect])}`,
+        ].join('\n'),
+      );
+  }
+  if (scenario.withinMs !== undefined) problems.push(...compareTimes(original.times, ours.times, scenario.withinMs));
+  return problems;
+};
+
+const compareTimes = (original: readonly number[], ours: readonly number[], withinMs: number): string[] =>
+  original.length === ours.length && original.every((ms, index) => Math.abs(ms - (ours[index] ?? 0)) <= withinMs)
+    ? []
+    : [`times between starts, and to the end: expected ${original.join(', ')} ms (±${withinMs}), got ${ours.join(', ')} ms`];
+
+/** Equal, but for a second or two left on the alarm clock. */
+const alike = (want: unknown, got: unknown): boolean => {
+  if (typeof want === 'string' && typeof got === 'string') return alikeText(want, got);
+  if (Array.isArray(want) && Array.isArray(got))
+    return want.length === got.length && want.every((item, index) => alike(item, got[index]));
+  return isDeepStrictEqual(want, got);
+};
+
+const ALARM = /(clear alarm timer \(|set alarm for )(\d+) secs/;
+
+const alikeText = (want: string, got: string): boolean => {
+  const [one, other] = [ALARM.exec(want), ALARM.exec(got)];
+  if (one === null || other === null) return want === got;
+  return (
+    want.replace(ALARM, '$1') === got.replace(ALARM, '$1') &&
+    Math.abs(Number(one[2]) - Number(other[2])) <= SECONDS_APART
+  );
+};
+
+const show = (value: unknown): string => JSON.stringify(value, null, 2);

@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { makeFakeSsh } from '../../support/fake-ssh.ts';
+import { canBind, freePort } from '../../support/port.ts';
+import { isAlive, type Process, processOf, signal } from '../../support/processes.ts';
+import type { Sshd } from '../../support/sshd.ts';
+import { until } from '../../support/until.ts';
+import { observe } from './observe.ts';
+import type { Observation, Place, Run, Scenario } from './scenario.ts';
+import { withSyslog } from './syslog.ts';
+
+export type Outcome = {
+  readonly observed: Observation;
+  /** ms from each start of ssh to the next, and from the last one to the end. */
+  readonly times: readonly number[];
+};
+
+const DEADLINE_MS = 90_000;
+
+/** Runs one scenario on one program in a place of its own, and takes away all that it leaves. */
+export const runScenario = async (scenario: Scenario, program: string, sshd: Sshd): Promise<Outcome> => {
+  const dir = mkdtempSync(join(tmpdir(), 'differential-'));
+  const place: Place = { work: join(dir, 'work'), port: await twoFreePorts(), echoPort: await freePort(), sshd };
+  mkdirSync(place.work);
+  const steps = scenario.ssh ?? ['stay'];
+  const ssh = makeFakeSsh(dir, steps);
+  const env = {
+    PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
+    HOME: dir,
+    // Else ours would start an agent of its own.
+    SSH_AUTH_SOCK: join(dir, 'no-agent'),
+    AUTOSSH_PATH: ssh.path,
+    AUTOSSH_DEBUG: '1',
+    ...(typeof scenario.env === 'function' ? scenario.env(place) : scenario.env),
+  };
+  const args = typeof scenario.args === 'function' ? scenario.args(place) : scenario.args;
+  const [outFile, errFile] = [join(dir, 'stdout'), join(dir, 'stderr')];
+  const syslog = scenario.syslog ? await withSyslog(dir) : null;
+  const logPath = 'AUTOSSH_LOGFILE' in env && env.AUTOSSH_LOGFILE ? join(place.work, env.AUTOSSH_LOGFILE) : null;
+  const pidPath = 'AUTOSSH_PIDFILE' in env && env.AUTOSSH_PIDFILE ? env.AUTOSSH_PIDFILE : null;
+  const read = (file: string | null) => (file !== null && existsSync(file) ? readFileSync(file, 'utf8') : '');
+  const logged = () => read(errFile) + read(logPath) + (syslog?.text() ?? '');
+
+  const child = spawn(syslog?.file ?? program, [...(syslog ? [...syslog.args, program] : []), ...args], {
+    cwd: place.work,
+    env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined)),
+    stdio: ['ignore', openSync(outFile, 'a'), openSync(errFile, 'a')],
+    detached: true,
+  });
+  let exit: number | string | null = null;
+  let exitAt = 0;
+  child.once('exit', (code, name) => {
+    exit = name ?? code ?? -1;
+    exitAt = Date.now();
+  });
+  /** Every process that belongs to this run, as far as it was seen. */
+  const seen = new Map<string, Process>();
+  const note = (pid: number | undefined) => {
+    const found = pid === undefined ? undefined : processOf(pid);
+    if (found) seen.set(`${found.pid} ${found.started}`, found);
+    return found;
+  };
+  /** The pid that is supervised: with -f it is that of the pid file. */
+  const inBackground = () => Number(read(pidPath)) || null;
+  let background: number | null = null;
+  const pid = () => {
+    background ??= exit === 0 ? inBackground() : null;
+    return background ?? child.pid ?? 0;
+  };
+  const waitFor = (what: string, probe: () => unknown) =>
+    until(what, () => (note(pid()), probe()), { deadlineMs: DEADLINE_MS, state: logged });
+
+  const run: Run = {
+    ...place,
+    pid,
+    ended: () => exit !== null,
+    start: (number) => ssh.starts()[number - 1] ?? { env: {}, cwd: '', signals: '' },
+    watching: async (number) => {
+      await waitFor(`start ${number} of ssh`, () => {
+        const start = ssh.starts()[number - 1];
+        return start !== undefined && note(start.pid);
+      });
+      await waitFor(`autossh to watch start ${number}`, () => catchesSigusr1(pid()) && processOf(pid())?.state === 'S');
+      if (/checking for grace period/.test(logged())) await waitFor('the alarm', () => hasSetAlarm(logged(), number));
+    },
+    logged: async (pattern, times = 1) => {
+      await waitFor(`${times} times ${pattern}`, () => (logged().match(new RegExp(pattern, 'g'))?.length ?? 0) >= times);
+    },
+    signal: (name) => {
+      process.kill(pid(), name);
+    },
+    signalSsh: (number, name) => {
+      const start = ssh.starts()[number - 1];
+      if (start !== undefined) process.kill(start.pid, name);
+    },
+    sshEnded: async (number) => {
+      const start = ssh.starts()[number - 1];
+      await waitFor(`ssh ${number} to end`, () => start !== undefined && !isRunning(start.pid));
+    },
+  };
+
+  try {
+    const found = await (scenario.drive ?? endWhenItStays(steps))(run);
+    await waitFor('autossh to end', () => exit !== null);
+    if (background !== null) {
+      await waitFor('autossh to end in the background', () => !isRunning(background ?? 0));
+      exitAt = Date.now();
+    }
+    const starts = ssh.starts();
+    for (const start of starts) note(start.pid);
+    const left = [
+      ...starts.filter((start) => isRunning(start.pid)).map((start) => `process ${start.pid}`),
+      ...readdirSync(place.work).filter((name) => name !== env.AUTOSSH_LOGFILE),
+    ];
+    const moments = [...starts.map(({ at }) => at), exitAt];
+    return {
+      observed: observe({
+        ...{ place, dir, program, exit: exit ?? -1, starts, left, seen: found },
+        pids: [child.pid ?? 0, ...(background === null ? [] : [background])],
+        stdout: read(outFile),
+        stderr: read(errFile),
+        logFile: logPath === null ? null : read(logPath),
+        syslog: syslog?.text() ?? '',
+      }),
+      times: moments.slice(1).map((at, index) => at - (moments[index] ?? 0)),
+    };
+  } finally {
+    for (const start of ssh.starts()) note(start.pid);
+    note(pid());
+    for (const one of seen.values()) if (isAlive(one)) signal(one, 'SIGKILL');
+    syslog?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+};
+
+const endWhenItStays = (steps: readonly string[]) => async (run: Run) => {
+  if (!['stay', 'deaf', 'ssh'].includes(steps.at(-1) ?? '')) return;
+  await until('ssh to stay, or autossh to end', () => run.ended() || run.start(steps.length).cwd !== '', {
+    deadlineMs: DEADLINE_MS,
+  });
+  if (run.ended()) return;
+  await run.watching(steps.length);
+  run.signal('SIGTERM');
+};
+
+const hasSetAlarm = (log: string, start: number): boolean =>
+  (log.split(/starting ssh \(count \d+/)[start] ?? '').includes('set alarm for');
+
+const isRunning = (pid: number): boolean => {
+  const state = processOf(pid)?.state;
+  return state !== undefined && state !== 'Z' && state !== 'X';
+};
+
+/** The original catches SIGUSR1 only while it watches an ssh, and a signal that comes sooner would end it. */
+const catchesSigusr1 = (pid: number): boolean => {
+  try {
+    const [, mask = '0'] = /SigCgt:\s*([0-9a-f]+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return ((BigInt(`0x${mask}`) >> 9n) & 1n) === 1n;
+  } catch {
+    return false;
+  }
+};
+
+const twoFreePorts = async (): Promise<number> => {
+  for (;;) {
+    const port = await freePort();
+    if (port % 2 === 0 && (await canBind('127.0.0.1', port + 1))) return port;
+  }
+};
