@@ -5,6 +5,7 @@ import { type Sshd, startSshd } from '../support/sshd.ts';
 import { COMMAND_LINE } from './differential/command-line.ts';
 import { compare } from './differential/compare.ts';
 import { DIFFERENCES } from './differential/differences.ts';
+import { ENVIRONMENT } from './differential/environment.ts';
 import { runScenario } from './differential/run.ts';
 import type { Scenario } from './differential/scenario.ts';
 
@@ -12,7 +13,7 @@ import type { Scenario } from './differential/scenario.ts';
 const ORIGINAL = '/usr/lib/autossh/autossh';
 const OURS = fileURLToPath(new URL('../../dist/autossh.cjs', import.meta.url));
 
-const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE];
+const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE, ...ENVIRONMENT];
 
 const isThere = existsSync(ORIGINAL);
 if (!isThere) console.warn(`differential test not run: expected the original at ${ORIGINAL} (apt-get install autossh)`);

@@ -16,7 +16,7 @@ export type Start = {
   readonly argv: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
-  /** Ignored and blocked signals, as /proc/PID/status has them. */
+  /** Ignored and blocked signals, as a child of the fake inherits them. */
   readonly signals: string;
 };
 
@@ -40,7 +40,7 @@ echo $$ >"$new/pid"
 date +%s%3N >"$new/at"
 readlink /proc/$$/cwd >"$new/cwd"
 cat /proc/$$/environ >"$new/environ"
-grep -E 'Sig(Ign|Blk)' /proc/$$/status >"$new/signals"
+grep -E 'Sig(Ign|Blk)' /proc/self/status >"$new/signals"
 for word; do printf '%s\\0' "$word"; done >"$new/argv"
 mv "$new" '${starts}'/$n
 case $n in

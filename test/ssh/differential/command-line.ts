@@ -1,14 +1,11 @@
 import { all, usageText, versionText, withStarts } from './differences.ts';
-import type { Run, Scenario } from './scenario.ts';
+import type { Scenario } from './scenario.ts';
 
 /** How the command line is understood: seen in what ssh is given. ssh ends at once, so most of these take half a second. */
 const ONCE = { ssh: ['exit 3'] } as const;
+/** The forwards of a monitor with fixed ports. */
+const LOOP = ['-L', 'PORT:127.0.0.1:PORT', '-R', 'PORT:127.0.0.1:PORT+1'];
 const same = (id: string, ...args: string[]): Scenario => ({ id, args, ...ONCE });
-
-const startsOf = async (run: Run) => {
-  await run.watching(1);
-  run.signal('SIGTERM');
-};
 
 export const COMMAND_LINE: readonly Scenario[] = [
   { id: '-V', args: ['-V'], differs: { 'version-text': versionText } },
@@ -50,10 +47,21 @@ export const COMMAND_LINE: readonly Scenario[] = [
   },
   same('-M 0', '-M', '0', 'host'),
   same('-M0', '-M0', 'host'),
-  { id: '-M port', args: ({ port }) => ['-N', '-M', `${port}`, '-L', '1:localhost:2', 'user@host'], ...ONCE },
+  { id: '-M port', args: ({ port }) => ['-M', `${port}`, '-N', '-L', '1:localhost:2', 'user@host'], ...ONCE },
+  {
+    id: '-M port after other options',
+    args: ({ port }) => ['-N', '-M', `${port}`, '-v', 'host'],
+    ...ONCE,
+    differs: { 'upstream-not-debian': withStarts(['-N', ...LOOP, '-v', 'host']) },
+  },
   { id: '-Mport', args: ({ port }) => [`-M${port}`, '-N', 'host'], ...ONCE },
-  { id: '-M port:echo_port', args: ({ port, echoPort }) => ['-N', '-M', `${port}:${echoPort}`, 'host'], ...ONCE },
-  { id: '-M after the host', args: ({ port }) => ['host', '-N', '-M', `${port}`], ...ONCE },
+  { id: '-M port:echo_port', args: ({ port, echoPort }) => ['-M', `${port}:${echoPort}`, '-N', 'host'], ...ONCE },
+  {
+    id: '-M after the host',
+    args: ({ port }) => ['host', '-N', '-M', `${port}`],
+    ...ONCE,
+    differs: { 'upstream-not-debian': withStarts(['host', '-N', ...LOOP]) },
+  },
   { id: '-M twice', args: ({ port }) => ['-M', '0', '-N', '-M', `${port}`, 'host'], ...ONCE },
   { id: '-M port, then -M 0', args: ({ port }) => ['-M', `${port}`, '-N', '-M', '0', 'host'], ...ONCE },
   same('every flag of ssh in bundles', '-M', '0', '-1246aACgGkKnNqsTtvXxyY', 'host'),
@@ -63,9 +71,24 @@ export const COMMAND_LINE: readonly Scenario[] = [
     ...['-L', '1:h:2', '-l', 'user', '-m', 'mac', '-O', 'check', '-o', 'A=B', '-p', '22', '-Q', 'key', '-R', '3:h:4'],
     ...['-S', 'ctl', '-W', 'h:1', '-w', '0:0', 'host'],
   ),
-  same('arguments stuck to their option', '-M', '0', '-lfred', '-ifile', '-L8080:f:80', '-oForwardX11=no', '-p2222', 'host'),
+  same(
+    'arguments stuck to their option',
+    '-M',
+    '0',
+    '-lfred',
+    '-ifile',
+    '-L8080:f:80',
+    '-oForwardX11=no',
+    '-p2222',
+    'host',
+  ),
   same('an argument at the end of a bundle', '-M', '0', '-NTLf:1:h:2', '-vNo', 'Fff=f', 'host'),
-  same('options after the host', '-M', '0', 'host', '-N', '-L', '1:h:2', '-v'),
+  {
+    id: 'options after the host',
+    args: ['-M', '0', 'host', '-N', '-L', '1:h:2', '-v'],
+    ...ONCE,
+    differs: { 'words-keep-their-order': withStarts(['host', '-N', '-L', '1:h:2', '-v']) },
+  },
   same('remote command', '-M', '0', 'host', 'ls', '/tmp'),
   same('--', '-M', '0', '-N', '--', 'host', 'echo', 'x'),
   same('a second --', '-M', '0', 'host', '--', 'cmd', '--', '-x'),
@@ -75,20 +98,20 @@ export const COMMAND_LINE: readonly Scenario[] = [
     id: 'remote command with options',
     args: ['-M', '0', 'host', 'ls', '-la'],
     ...ONCE,
-    differs: { 'remote-words-kept': withStarts(['host', 'ls', '-la']) },
+    differs: { 'words-keep-their-order': withStarts(['host', 'ls', '-la']) },
   },
   {
     id: 'remote command with -f after --',
     args: ['-M', '0', '--', 'host', 'tail', '-f', 'log'],
     ...ONCE,
-    differs: { 'remote-words-kept': withStarts(['host', 'tail', '-f', 'log']) },
+    differs: { 'words-keep-their-order': withStarts(['host', 'tail', '-f', 'log']) },
   },
   {
     id: 'remote command with an option that ssh does not have',
     args: ['-M', '0', 'host', 'ls', '-Z'],
     ...ONCE,
     differs: {
-      'remote-words-kept': (original) => ({
+      'words-keep-their-order': (original) => ({
         ...original,
         stderr: [],
         starts: [['host', 'ls', '-Z']],
@@ -138,6 +161,7 @@ export const COMMAND_LINE: readonly Scenario[] = [
     args: ['-v', '-M', '1', '-N', 'host'],
     env: ({ port }) => ({ AUTOSSH_PORT: `${port}` }),
     ...ONCE,
+    differs: { 'upstream-not-debian': withStarts([...LOOP, '-v', '-N', 'host']) },
   },
   {
     id: 'AUTOSSH_PORT with an echo port',
@@ -145,14 +169,26 @@ export const COMMAND_LINE: readonly Scenario[] = [
     env: ({ port, echoPort }) => ({ AUTOSSH_PORT: `${port}:${echoPort}` }),
     ...ONCE,
   },
-  { id: 'AUTOSSH_PORT=0 wins over -M', args: ({ port }) => ['-M', `${port}`, 'host'], env: { AUTOSSH_PORT: '0' }, ...ONCE },
+  {
+    id: 'AUTOSSH_PORT=0 wins over -M',
+    args: ({ port }) => ['-M', `${port}`, 'host'],
+    env: { AUTOSSH_PORT: '0' },
+    ...ONCE,
+    differs: {
+      'upstream-not-debian': all(withStarts(['host']), (original) => ({
+        ...original,
+        log: ['AUTOSSH: port set to 0, monitoring disabled', ...original.log],
+      })),
+    },
+  },
   { id: 'an empty AUTOSSH_PORT counts as none', args: ['-M', '0', 'host'], env: { AUTOSSH_PORT: '' }, ...ONCE },
   {
     id: 'the environment reaches ssh',
     args: ['-M', '0', 'host'],
     env: { AUTOSSH_MESSAGE: 'hello', OTHER: 'with = and\nline' },
     drive: async (run) => {
-      await startsOf(run);
+      await run.watching(1);
+      run.signal('SIGTERM');
       const { env, signals, cwd } = run.start(1);
       return { env: Object.entries(env).sort(), signals, cwd };
     },

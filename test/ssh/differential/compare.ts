@@ -26,7 +26,9 @@ export const compare = (scenario: Scenario, original: Outcome, ours: Outcome): s
         [
           `${aspect}: expected ${show(want)}`,
           `got ${show(got)}`,
-          isDeepStrictEqual(want, original.observed[aspect]) ? '' : `the original has ${show(original.observed[aspect])}`,
+          isDeepStrictEqual(want, original.observed[aspect])
+            ? ''
+            : `the original has ${show(original.observed[aspect])}`,
         ].join('\n'),
       );
   }
@@ -37,7 +39,9 @@ export const compare = (scenario: Scenario, original: Outcome, ours: Outcome): s
 const compareTimes = (original: readonly number[], ours: readonly number[], withinMs: number): string[] =>
   original.length === ours.length && original.every((ms, index) => Math.abs(ms - (ours[index] ?? 0)) <= withinMs)
     ? []
-    : [`times between starts, and to the end: expected ${original.join(', ')} ms (±${withinMs}), got ${ours.join(', ')} ms`];
+    : [
+        `times between starts, and to the end: expected ${original.join(', ')} ms (±${withinMs}), got ${ours.join(', ')} ms`,
+      ];
 
 /** Equal, but for a second or two left on the alarm clock. */
 const alike = (want: unknown, got: unknown): boolean => {
@@ -58,4 +62,6 @@ const alikeText = (want: string, got: string): boolean => {
   );
 };
 
-const show = (value: unknown): string => JSON.stringify(value, null, 2);
+/** Lists a line each, the words of a command line beside each other. */
+const show = (value: unknown): string =>
+  Array.isArray(value) ? `[${value.map((item) => `\n  ${JSON.stringify(item)}`).join('')}]` : JSON.stringify(value);

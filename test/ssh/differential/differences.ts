@@ -10,20 +10,26 @@ export const DIFFERENCES = {
     'Without -M, 1.4g shows its usage; a heartbeat that needs no port of its own serves those who forget one, and ten clients of one server.',
   'errors-on-stderr':
     '1.4g tells only syslog why it does not start; the words are the same, what was expected follows, and stderr has them too.',
-  'notes-in-the-log': '1.4g logs that the lifetime shortens the poll time before its log is open, where nobody finds it.',
-  'remote-words-kept':
-    "1.4g lets getopt reorder the words of the remote command, takes options out of them and refuses those that ssh does not have: `host tail -f log` becomes autossh's -f.",
-  'option-arguments-kept': "1.4g drops an option's argument that is -f, begins with -M or is empty, and ssh takes the next word for it.",
+  'notes-in-the-log':
+    '1.4g logs that the lifetime shortens the poll time before its log is open, where nobody finds it.',
+  'words-keep-their-order':
+    "1.4g lets getopt sort all words, options first. Those of a remote command change places, lose their -f and are refused where ssh has no such option: `host tail -f log` becomes autossh's -f.",
+  'upstream-not-debian':
+    "Debian patches 1.4g: -M wins over AUTOSSH_PORT, because its wrapper sets that variable, and the monitor's forwards always come first. Ours does what the author's manual says: AUTOSSH_PORT wins, and the forwards stand where -M stood.",
+  'option-arguments-kept':
+    "1.4g drops an option's argument that is -f, begins with -M or is empty, and ssh takes the next word for it.",
   'monitor-in-a-bundle': '1.4g understands `-NM 0` but passes it on to ssh, where M is another option and 0 the host.',
   'newer-options': '-B and the argument of -J came to ssh after 1.4g was written.',
   'clean-end-restarts':
     '`ssh -N` ends with 0 only when somebody ended it by SIGTERM, after which the autossh article promises a restart; 1.4g quits.',
-  'stubborn-ssh': '1.4g waits for ever for an ssh that ignores SIGTERM or is stopped; ours kills it after 5 s and says so.',
+  'stubborn-ssh':
+    '1.4g waits for ever for an ssh that ignores SIGTERM or is stopped; ours kills it after 5 s and says so.',
   'missing-ssh': '1.4g forks a child that sends SIGTERM to its parent; one error line says it all.',
   'empty-path': 'With AUTOSSH_PATH="", 1.4g runs the first ssh argument as a program.',
   'sigquit-ends-ssh': 'SIGQUIT kills 1.4g before it can end its ssh and remove its pid file.',
   'signals-while-waiting': 'SIGHUP, SIGUSR1 or SIGUSR2 during a pause between two starts kills 1.4g.',
-  'background-failures-reported': 'With -f, 1.4g says success and then fails in the background; ours fails in front of the user.',
+  'background-failures-reported':
+    'With -f, 1.4g says success and then fails in the background; ours fails in front of the user.',
   'monitor-port-numbers': '1.4g takes 0x4e20 for a port when it starts, and dies of it at the first heartbeat.',
   'monitor-port-taken':
     'When the monitor port is taken on the server, 1.4g restarts a working tunnel at every poll, for ever; ours says so and uses a port that the server chooses.',
@@ -39,7 +45,10 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
   version: string;
 };
 
-export const versionText: Turn = (original) => ({ ...original, stdout: [`autossh 1.4g (autossh-operator ${version})`] });
+export const versionText: Turn = (original) => ({
+  ...original,
+  stdout: [`autossh 1.4g (autossh-operator ${version})`],
+});
 
 /** 1.4g's first line is getopt's, where there is one. */
 export const usageText: Turn = (original) => ({

@@ -43,7 +43,8 @@ export const observe = (raw: Raw): Observation => {
       .replaceAll(raw.dir, 'DIR')
       .replaceAll(raw.program, 'autossh')
       .replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
-  const masked = (line: string) => withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number));
+  const masked = (line: string) =>
+    withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number));
 
   const log: string[] = [];
   const stderr: string[] = [];

@@ -29,6 +29,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
   const env = {
     PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
     HOME: dir,
+    PWD: place.work,
     // Else ours would start an agent of its own.
     SSH_AUTH_SOCK: join(dir, 'no-agent'),
     AUTOSSH_PATH: ssh.path,
@@ -86,7 +87,10 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
       if (/checking for grace period/.test(logged())) await waitFor('the alarm', () => hasSetAlarm(logged(), number));
     },
     logged: async (pattern, times = 1) => {
-      await waitFor(`${times} times ${pattern}`, () => (logged().match(new RegExp(pattern, 'g'))?.length ?? 0) >= times);
+      await waitFor(
+        `${times} times ${pattern}`,
+        () => (logged().match(new RegExp(pattern, 'g'))?.length ?? 0) >= times,
+      );
     },
     signal: (name) => {
       process.kill(pid(), name);
