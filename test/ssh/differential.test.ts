@@ -8,12 +8,14 @@ import { DIFFERENCES } from './differential/differences.ts';
 import { ENVIRONMENT } from './differential/environment.ts';
 import { runScenario } from './differential/run.ts';
 import type { Scenario } from './differential/scenario.ts';
+import { SIGNALS } from './differential/signals.ts';
+import { SUPERVISION } from './differential/supervision.ts';
 
 /** The program itself: Debian's /usr/bin/autossh is a script around it that picks a monitor port. */
 const ORIGINAL = '/usr/lib/autossh/autossh';
 const OURS = fileURLToPath(new URL('../../dist/autossh.cjs', import.meta.url));
 
-const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE, ...ENVIRONMENT];
+const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE, ...ENVIRONMENT, ...SUPERVISION, ...SIGNALS];
 
 const isThere = existsSync(ORIGINAL);
 if (!isThere) console.warn(`differential test not run: expected the original at ${ORIGINAL} (apt-get install autossh)`);

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { makeFakeSsh } from '../../support/fake-ssh.ts';
 import { canBind, freePort } from '../../support/port.ts';
 import { isAlive, type Process, processOf, signal } from '../../support/processes.ts';
 import type { Sshd } from '../../support/sshd.ts';
 import { until } from '../../support/until.ts';
 import { observe } from './observe.ts';
-import type { Observation, Place, Run, Scenario } from './scenario.ts';
+import type { Env, Observation, Place, Run, Scenario } from './scenario.ts';
 import { withSyslog } from './syslog.ts';
 
 export type Outcome = {
@@ -26,7 +26,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
   mkdirSync(place.work);
   const steps = scenario.ssh ?? ['stay'];
   const ssh = makeFakeSsh(dir, steps);
-  const env = {
+  const env: Env = {
     PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
     HOME: dir,
     PWD: place.work,
@@ -39,8 +39,8 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
   const args = typeof scenario.args === 'function' ? scenario.args(place) : scenario.args;
   const [outFile, errFile] = [join(dir, 'stdout'), join(dir, 'stderr')];
   const syslog = scenario.syslog ? await withSyslog(dir) : null;
-  const logPath = 'AUTOSSH_LOGFILE' in env && env.AUTOSSH_LOGFILE ? join(place.work, env.AUTOSSH_LOGFILE) : null;
-  const pidPath = 'AUTOSSH_PIDFILE' in env && env.AUTOSSH_PIDFILE ? env.AUTOSSH_PIDFILE : null;
+  const logPath = env['AUTOSSH_LOGFILE'] ? resolve(place.work, env['AUTOSSH_LOGFILE']) : null;
+  const pidPath = env['AUTOSSH_PIDFILE'] || null;
   const read = (file: string | null) => (file !== null && existsSync(file) ? readFileSync(file, 'utf8') : '');
   const logged = () => read(errFile) + read(logPath) + (syslog?.text() ?? '');
 
@@ -99,9 +99,15 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
       const start = ssh.starts()[number - 1];
       if (start !== undefined) process.kill(start.pid, name);
     },
-    sshEnded: async (number) => {
-      const start = ssh.starts()[number - 1];
-      await waitFor(`ssh ${number} to end`, () => start !== undefined && !isRunning(start.pid));
+    startedOrEnded: async (number) => {
+      await waitFor(`start ${number} of ssh`, () => exit !== null || ssh.starts().length >= number);
+    },
+    helpedAfter: async (ms) => {
+      const giveUpAt = performance.now() + ms;
+      await waitFor('autossh to end, or the time to help it', () => exit !== null || performance.now() > giveUpAt);
+      if (exit !== null) return false;
+      run.signalSsh(1, 'SIGKILL');
+      return true;
     },
   };
 
@@ -116,7 +122,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
     for (const start of starts) note(start.pid);
     const left = [
       ...starts.filter((start) => isRunning(start.pid)).map((start) => `process ${start.pid}`),
-      ...readdirSync(place.work).filter((name) => name !== env.AUTOSSH_LOGFILE),
+      ...readdirSync(place.work).filter((name) => name !== env['AUTOSSH_LOGFILE']),
     ];
     const moments = [...starts.map(({ at }) => at), exitAt];
     return {
@@ -141,9 +147,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
 
 const endWhenItStays = (steps: readonly string[]) => async (run: Run) => {
   if (!['stay', 'deaf', 'ssh'].includes(steps.at(-1) ?? '')) return;
-  await until('ssh to stay, or autossh to end', () => run.ended() || run.start(steps.length).cwd !== '', {
-    deadlineMs: DEADLINE_MS,
-  });
+  await run.startedOrEnded(steps.length);
   if (run.ended()) return;
   await run.watching(steps.length);
   run.signal('SIGTERM');

@@ -42,8 +42,11 @@ export type Run = Place & {
   readonly logged: (pattern: RegExp, times?: number) => Promise<void>;
   readonly signal: (name: NodeJS.Signals) => void;
   readonly signalSsh: (start: number, name: NodeJS.Signals) => void;
-  readonly sshEnded: (start: number) => Promise<void>;
   readonly ended: () => boolean;
+  /** Waits until ssh was started for the nth time, or autossh has ended. */
+  readonly startedOrEnded: (start: number) => Promise<void>;
+  /** Whether the first ssh had to be killed from here, `ms` from now, because autossh waited for it and nothing more. */
+  readonly helpedAfter: (ms: number) => Promise<boolean>;
   /** How ssh was started, unmasked. */
   readonly start: (start: number) => { env: Readonly<Record<string, string>>; cwd: string; signals: string };
   readonly pid: () => number;
