@@ -27,9 +27,13 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
   let server: Server | null = null;
 
   const refuse = (problem: LogLine): number => {
-    // What is wrong with the environment goes to syslog: whether there is a log file is not known yet.
-    log ??= openClassicLog({ ...DEFAULTS, pid: process.pid, stderr: { write: () => {} } });
-    const isShown = log.line(problem);
+    let isShown = false;
+    if (log !== null) isShown = log.line(problem);
+    else {
+      // Whether there is a log file is not known yet: 1.4g tells syslog.
+      log = openClassicLog({ ...DEFAULTS, pid: process.pid, stderr: { write: () => {} } });
+      log.line(problem);
+    }
     if (background) reportToForeground(problem.text);
     else if (!isShown) stderr.write(`autossh: ${problem.text}\n`);
     return 1;

@@ -6,6 +6,8 @@ import { COMMAND_LINE } from './differential/command-line.ts';
 import { compare } from './differential/compare.ts';
 import { DIFFERENCES } from './differential/differences.ts';
 import { ENVIRONMENT } from './differential/environment.ts';
+import { HEARTBEAT } from './differential/heartbeat.ts';
+import { LOGS } from './differential/logs.ts';
 import { runScenario } from './differential/run.ts';
 import type { Scenario } from './differential/scenario.ts';
 import { SIGNALS } from './differential/signals.ts';
@@ -15,7 +17,7 @@ import { SUPERVISION } from './differential/supervision.ts';
 const ORIGINAL = '/usr/lib/autossh/autossh';
 const OURS = fileURLToPath(new URL('../../dist/autossh.cjs', import.meta.url));
 
-const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE, ...ENVIRONMENT, ...SUPERVISION, ...SIGNALS];
+const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE, ...ENVIRONMENT, ...SUPERVISION, ...SIGNALS, ...HEARTBEAT, ...LOGS];
 
 const isThere = existsSync(ORIGINAL);
 if (!isThere) console.warn(`differential test not run: expected the original at ${ORIGINAL} (apt-get install autossh)`);

@@ -64,7 +64,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
     return found;
   };
   /** The pid that is supervised: with -f it is that of the pid file. */
-  const inBackground = () => Number(read(pidPath)) || null;
+  const inBackground = () => Number(read(pidPath === null ? null : resolve(place.work, pidPath))) || null;
   let background: number | null = null;
   const pid = () => {
     background ??= exit === 0 ? inBackground() : null;
@@ -77,6 +77,10 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
     ...place,
     pid,
     ended: () => exit !== null,
+    over: async () => {
+      await waitFor('autossh to end', () => exit !== null);
+    },
+    starts: () => ssh.starts().length,
     start: (number) => ssh.starts()[number - 1] ?? { env: {}, cwd: '', signals: '' },
     watching: async (number) => {
       await waitFor(`start ${number} of ssh`, () => {
@@ -113,7 +117,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
 
   try {
     const found = await (scenario.drive ?? endWhenItStays(steps))(run);
-    await waitFor('autossh to end', () => exit !== null);
+    await run.over();
     if (background !== null) {
       await waitFor('autossh to end in the background', () => !isRunning(background ?? 0));
       exitAt = Date.now();
@@ -122,7 +126,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
     for (const start of starts) note(start.pid);
     const left = [
       ...starts.filter((start) => isRunning(start.pid)).map((start) => `process ${start.pid}`),
-      ...readdirSync(place.work).filter((name) => name !== env['AUTOSSH_LOGFILE']),
+      ...readdirSync(place.work).filter((name) => join(place.work, name) !== logPath),
     ];
     const moments = [...starts.map(({ at }) => at), exitAt];
     return {

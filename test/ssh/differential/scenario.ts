@@ -43,6 +43,10 @@ export type Run = Place & {
   readonly signal: (name: NodeJS.Signals) => void;
   readonly signalSsh: (start: number, name: NodeJS.Signals) => void;
   readonly ended: () => boolean;
+  /** Waits until autossh has ended. */
+  readonly over: () => Promise<void>;
+  /** How often ssh was started so far. */
+  readonly starts: () => number;
   /** Waits until ssh was started for the nth time, or autossh has ended. */
   readonly startedOrEnded: (start: number) => Promise<void>;
   /** Whether the first ssh had to be killed from here, `ms` from now, because autossh waited for it and nothing more. */

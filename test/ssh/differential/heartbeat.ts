@@ -1,0 +1,76 @@
+import { type Manner, startPeer } from './peer.ts';
+import type { Place, Run, Scenario } from './scenario.ts';
+
+/** The heartbeats over fixed ports, byte by byte: a peer of the test's own stands where ssh and the server would. */
+const loop = ({ port }: Place) => ['-M', `${port}`, '-N', 'host'];
+const echo = ({ port, echoPort }: Place) => ['-M', `${port}:${echoPort}`, '-N', 'host'];
+const EVERY_SECOND = { AUTOSSH_POLL: '1', AUTOSSH_MESSAGE: 'all is well' };
+const CLOSE = 1_000;
+
+/** Runs with the peer until the log has the line so many times, then ends it; finds the messages. */
+const withPeer = (manner: Manner, until: RegExp, times: number) => async (run: Run) => {
+  const peer = await startPeer(run.port, manner, run.pid());
+  try {
+    await run.logged(until, times);
+    if (!run.ended()) {
+      await run.watching(run.starts());
+      run.signal('SIGTERM');
+    }
+    return peer.messages().slice(0, times);
+  } finally {
+    await run.over();
+    peer.stop();
+  }
+};
+const ok = (id: string, args: Scenario['args'], manner: Manner): Scenario => ({
+  id,
+  args,
+  env: EVERY_SECOND,
+  drive: withPeer(manner, /connection ok/, 3),
+  withinMs: CLOSE,
+});
+const down = (id: string, args: Scenario['args'], manner: Manner): Scenario => ({
+  id,
+  args,
+  env: { ...EVERY_SECOND, AUTOSSH_MAXSTART: '2' },
+  drive: withPeer(manner, /max start count reached/, 1),
+  withinMs: CLOSE,
+});
+
+export const HEARTBEAT: readonly Scenario[] = [
+  ok('loop: beats', loop, 'loop'),
+  ok('echo: beats', echo, 'echo'),
+  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_POLL: '1' } },
+  {
+    ...ok('AUTOSSH_FIRST_POLL before the first beat only', loop, 'loop'),
+    env: { AUTOSSH_POLL: '3', AUTOSSH_FIRST_POLL: '1' },
+    drive: withPeer('loop', /connection ok/, 2),
+  },
+  down('loop: nothing comes back', loop, 'silent loop'),
+  down('loop: nobody connects back', loop, 'silent'),
+  down('loop: something else comes back', loop, 'garbled loop'),
+  down('loop: the way out is closed', loop, 'closing'),
+  down('echo: nothing comes back', echo, 'silent'),
+  down('echo: something else comes back', echo, 'garbled echo'),
+  down('echo: the connection is closed', echo, 'closing'),
+  {
+    id: 'no forward at the monitor port',
+    args: loop,
+    env: { AUTOSSH_POLL: '1', AUTOSSH_MAXSTART: '2' },
+    drive: async (run) => {
+      await run.over();
+    },
+    withinMs: CLOSE,
+  },
+  {
+    id: 'SIGHUP does not bring the beat forward',
+    args: loop,
+    env: { AUTOSSH_POLL: '3' },
+    drive: async (run) => {
+      await run.watching(1);
+      run.signal('SIGHUP');
+      return withPeer('loop', /connection ok/, 1)(run);
+    },
+    withinMs: CLOSE,
+  },
+];
