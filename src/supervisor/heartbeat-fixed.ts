@@ -3,7 +3,7 @@ import { debug, info, type LogLine } from '../tunnel/log-line.ts';
 import type { Monitor } from '../tunnel/monitor.ts';
 import { beatText } from './beat-text.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
-import { accept, dial, read, TimeoutError } from './socket-io.ts';
+import { dial, type Guests, read, receive, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 /** What the two heartbeats over fixed ports have in common. */
@@ -33,15 +33,21 @@ export const fixedHeartbeat = (options: FixedOptions): Heartbeat => ({
   open: () => new Promise(() => {}),
   beat: async (signal) => {
     const started = performance.now();
+    // Before the way out is opened: on a short way the connection back is here before ours is answered.
+    const guests = options.server === null ? null : receive(options.server);
     const out = await connectOut(options, signal);
-    if (out === null) return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    if (out === null) {
+      guests?.close();
+      return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    }
     try {
-      const came = options.server === null ? await echo(out, options, signal) : await loop(out, options, signal);
+      const came = guests === null ? await echo(out, options, signal) : await loop(out, guests, options, signal);
       return came ? { ok: true, rttMs: performance.now() - started } : lost('the heartbeat did not come back');
     } catch (problem) {
       return lost(errorText(problem));
     } finally {
       out.destroy();
+      guests?.close();
     }
   },
   close: () => {},
@@ -58,13 +64,12 @@ const connectOut = async (options: FixedOptions, signal: AbortSignal): Promise<S
 };
 
 /** Sends only once the way back stands, and compares what comes back with what went out. */
-const loop = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
-  const { server, timeoutMs, log } = options;
-  if (server === null) return false;
+const loop = async (out: Socket, guests: Guests, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  const { timeoutMs, log } = options;
   for (let tries = 0; tries < TRIES; tries++) {
     let back: Socket;
     try {
-      back = await accept(server, timeoutMs, signal);
+      back = await guests.next(timeoutMs, signal);
     } catch (problem) {
       if (problem instanceof TimeoutError) log(info('timeout polling to accept read connection'));
       return false;
@@ -104,11 +109,11 @@ const matches = async (out: Socket, back: Socket, options: FixedOptions, signal:
   out.write(text);
   const came = await read(back, text.length, options.timeoutMs, signal);
   if (came.equals(text)) return true;
-  options.log(debug(`not what I sent: "${text}" : "${printable(came)}"`));
+  options.log(debug(`not what I sent: "${printable(text)}" : "${printable(came)}"`));
   return false;
 };
 
-/** A stranger's bytes must not write lines of their own into the log. */
+/** One message, one line: neither our own end of line nor a stranger's bytes may break the log. */
 const printable = (bytes: Buffer): string => bytes.toString('latin1').replace(/[^\x20-\x7e]/g, '.');
 
 /** A beat over nothing: monitoring is off (`-M 0`), only ssh's own exit is noticed. */

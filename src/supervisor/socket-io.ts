@@ -16,16 +16,38 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** The next connection to a server that is listening. */
-export const accept = (server: Server, timeoutMs: number, signal: AbortSignal): Promise<Socket> => {
-  let listener: ((socket: Socket) => void) | undefined;
-  const next = once<Socket>(timeoutMs, signal, (resolve) => {
-    listener = resolve;
-    server.once('connection', resolve);
-  });
-  const forget = () => listener && server.off('connection', listener);
-  next.then(forget, forget);
-  return next;
+/** The connections that come to a listening server from now on, in their order; `close` ends those that nobody took. */
+export type Guests = {
+  readonly next: (timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
+  readonly close: () => void;
+};
+
+export const receive = (server: Server): Guests => {
+  const waiting: Socket[] = [];
+  let taker: ((guest: Socket) => void) | null = null;
+  const onGuest = (guest: Socket) => {
+    if (taker === null) waiting.push(guest);
+    else taker(guest);
+  };
+  server.on('connection', onGuest);
+  return {
+    next: (timeoutMs, signal) => {
+      const guest = once<Socket>(timeoutMs, signal, (resolve) => {
+        const first = waiting.shift();
+        if (first === undefined) taker = resolve;
+        else resolve(first);
+      });
+      const forget = () => {
+        taker = null;
+      };
+      guest.then(forget, forget);
+      return guest;
+    },
+    close: () => {
+      server.off('connection', onGuest);
+      for (const guest of waiting) guest.destroy();
+    },
+  };
 };
 
 /** Exactly `length` bytes, or fewer where the other side ends sooner. */

@@ -17,7 +17,14 @@ import { SUPERVISION } from './differential/supervision.ts';
 const ORIGINAL = '/usr/lib/autossh/autossh';
 const OURS = fileURLToPath(new URL('../../dist/autossh.cjs', import.meta.url));
 
-const SCENARIOS: readonly Scenario[] = [...COMMAND_LINE, ...ENVIRONMENT, ...SUPERVISION, ...SIGNALS, ...HEARTBEAT, ...LOGS];
+const SCENARIOS: readonly Scenario[] = [
+  ...COMMAND_LINE,
+  ...ENVIRONMENT,
+  ...SUPERVISION,
+  ...SIGNALS,
+  ...HEARTBEAT,
+  ...LOGS,
+];
 
 const isThere = existsSync(ORIGINAL);
 if (!isThere) console.warn(`differential test not run: expected the original at ${ORIGINAL} (apt-get install autossh)`);

@@ -33,6 +33,9 @@ export const DIFFERENCES = {
   'monitor-port-numbers': '1.4g takes 0x4e20 for a port when it starts, and dies of it at the first heartbeat.',
   'monitor-port-taken':
     'When the monitor port is taken on the server, 1.4g restarts a working tunnel at every poll, for ever; ours says so and uses a port that the server chooses.',
+  'one-line-per-message':
+    '1.4g logs an echo that does not match as it came, ends of line and all, so that a stranger writes into the log.',
+  'pid-in-syslog': "1.4g's child says in syslog that it becomes ssh; ours is ssh at once, so autossh says it.",
   'own-agent': 'The autossh article has autossh start an ssh-agent where none runs; 1.4g does not.',
 } as const;
 

@@ -44,7 +44,10 @@ export const observe = (raw: Raw): Observation => {
       .replaceAll(raw.program, 'autossh')
       .replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
   const masked = (line: string) =>
-    withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number));
+    withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number)).replace(
+      /(autossh AUTOSSH) \d+/,
+      '$1 RANDOM',
+    );
 
   const log: string[] = [];
   const stderr: string[] = [];

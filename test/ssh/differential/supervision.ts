@@ -116,17 +116,4 @@ export const SUPERVISION: readonly Scenario[] = [
     },
     withinMs: WHOLE_SECONDS,
   },
-  {
-    id: 'AUTOSSH_MAXLIFETIME is over when ssh ends',
-    args: ARGS,
-    env: {
-      AUTOSSH_MAXLIFETIME: '2',
-      AUTOSSH_POLL: '1',
-      AUTOSSH_GATETIME: '0',
-      AUTOSSH_DEBUG: undefined,
-      AUTOSSH_LOGFILE: 'log',
-    },
-    ssh: ['after 1 exit 255'],
-    withinMs: WHOLE_SECONDS,
-  },
 ];
