@@ -94,7 +94,7 @@ export const startNetPath = async (): Promise<NetPath> => {
     },
     reach: async (end, port, path) => {
       start(...at(end), 'socat', `UNIX-LISTEN:${path},fork`, `TCP:127.0.0.1:${port}`);
-      await until(`a way to port ${port}`, () => isListening('/proc/net/unix', path));
+      await until(`a way to port ${port}`, () => isListening(`/proc/${pids[end]}/net/unix`, path));
       return path;
     },
     offer: async (end, port, path) => {
