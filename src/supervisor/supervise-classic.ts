@@ -29,6 +29,9 @@ const REFUSED_AGAIN_MS = 5_000;
 /** Without a heartbeat to tell: an ssh that lived this long without a word about a forward has it. */
 const FORWARD_STANDS_MS = 10_000;
 
+/** sshd is content with a port that only half is free (::1 but not 127.0.0.1): so many beats tell a loop that cannot work. */
+const LOOP_MISSES = 2;
+
 /** Supervises ssh as autossh does, until it is over; resolves with the exit code. */
 export const superviseClassic = async (options: ClassicOptions): Promise<number> => {
   const { command, settings, background, log } = options;
@@ -44,6 +47,19 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
     monitor = { method: 'None' };
   } else if (monitor.method === 'Auto') log(info('no monitor port: heartbeat through a port that the server chooses'));
 
+  let misses: number | null = 0;
+  const loopAnswered = (came: boolean) => {
+    if (came) misses = null;
+    if (misses === null || ++misses < LOOP_MISSES || monitor.method !== 'Loop') return;
+    log(
+      info(
+        `the heartbeat never came round through port ${monitor.port} of the server, which somebody else may have; ` +
+          'heartbeat through a port that the server chooses instead',
+      ),
+    );
+    monitor = { method: 'Auto' };
+  };
+
   const heartbeat = (): Heartbeat => {
     const common = { message: settings.message, timeoutMs: options.timeoutMs, log };
     switch (monitor.method) {
@@ -51,7 +67,7 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
         return noHeartbeat;
       case 'Loop':
       case 'Echo':
-        return fixedHeartbeat({ ...common, monitor, server: options.server });
+        return fixedHeartbeat({ ...common, monitor, server: options.server, onAnswer: loopAnswered });
       case 'Auto':
         return channelHeartbeat({
           ...common,

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { descendantsOf, processOf, signal } from './processes.ts';
 import { until } from './until.ts';
 
@@ -22,8 +22,8 @@ export type NetPath = {
   changeClientAddress(address: string): void;
   /** A unix socket, at `path`, that leads to a TCP port of 127.0.0.1 at an end: unix sockets know no network namespaces. */
   reach(end: End, port: number, path: string): Promise<string>;
-  /** Makes port `port` of 127.0.0.1 at an end lead to the unix socket `path`. */
-  offer(end: End, port: number, path: string): Promise<void>;
+  /** Makes port `port` of 127.0.0.1 (or ::1) at an end lead to the unix socket `path`. */
+  offer(end: End, port: number, path: string, address?: '127.0.0.1' | '::1'): Promise<void>;
   /** Everything ends that lives in the namespaces by this handle, and with it the namespaces. */
   stop(): Promise<void>;
 };
@@ -97,11 +97,19 @@ export const startNetPath = async (): Promise<NetPath> => {
       await until(`a way to port ${port}`, () => isListening(`/proc/${pids[end]}/net/unix`, path));
       return path;
     },
-    offer: async (end, port, path) => {
-      start(...at(end), 'socat', `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`, `UNIX-CONNECT:${path}`);
+    offer: async (end, port, path, host = '127.0.0.1') => {
+      const isOld = host === '127.0.0.1';
+      const kind = isOld ? 'TCP4-LISTEN' : 'TCP6-LISTEN';
+      start(
+        ...at(end),
+        'socat',
+        `${kind}:${port},bind=${isOld ? host : `[${host}]`},reuseaddr,fork`,
+        `UNIX-CONNECT:${path}`,
+      );
       const hex = port.toString(16).toUpperCase().padStart(4, '0');
-      const table = join('/proc', `${pids[end]}`, 'net/tcp');
-      await until(`port ${port}`, () => isListening(table, `0100007F:${hex} 00000000:0000 0A`));
+      const entry = isOld ? `0100007F:${hex} ${'0'.repeat(8)}:0000 0A` : `01000000:${hex} ${'0'.repeat(32)}:0000 0A`;
+      const table = `/proc/${pids[end]}/net/tcp${isOld ? '' : '6'}`;
+      await until(`port ${port}`, () => isListening(table, entry));
     },
     stop: async () => {
       for (const { pid } of helpers) {
@@ -115,5 +123,4 @@ export const startNetPath = async (): Promise<NetPath> => {
   };
 };
 
-const isListening = (table: string, entry: string): boolean =>
-  execFileSync('cat', [table], { encoding: 'latin1' }).includes(entry);
+const isListening = (table: string, entry: string): boolean => readFileSync(table, 'latin1').includes(entry);
