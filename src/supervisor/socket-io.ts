@@ -16,35 +16,37 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** The connections that come to a listening server from now on, in their order; `close` ends those that nobody took. */
+/** The connections to a server that is listening, in their order, none lost between one look and the next. */
 export type Guests = {
+  /** The next one; rejects with a TimeoutError, or the signal's reason. */
   readonly next: (timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
+  /** Shows out those that were not asked for. */
   readonly close: () => void;
 };
 
-export const receive = (server: Server): Guests => {
+export const queueGuests = (server: Server): Guests => {
   const waiting: Socket[] = [];
-  let taker: ((guest: Socket) => void) | null = null;
-  const onGuest = (guest: Socket) => {
-    if (taker === null) waiting.push(guest);
-    else taker(guest);
+  let serve: ((guest: Socket) => void) | null = null;
+  const come = (guest: Socket) => {
+    if (serve === null) waiting.push(guest);
+    else serve(guest);
   };
-  server.on('connection', onGuest);
+  server.on('connection', come);
   return {
     next: (timeoutMs, signal) => {
-      const guest = once<Socket>(timeoutMs, signal, (resolve) => {
+      const next = once<Socket>(timeoutMs, signal, (resolve) => {
         const first = waiting.shift();
-        if (first === undefined) taker = resolve;
+        if (first === undefined) serve = resolve;
         else resolve(first);
       });
       const forget = () => {
-        taker = null;
+        serve = null;
       };
-      guest.then(forget, forget);
-      return guest;
+      next.then(forget, forget);
+      return next;
     },
     close: () => {
-      server.off('connection', onGuest);
+      server.off('connection', come);
       for (const guest of waiting) guest.destroy();
     },
   };

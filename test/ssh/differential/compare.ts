@@ -12,7 +12,12 @@ const SECONDS_APART = 2;
  */
 export const compare = (scenario: Scenario, original: Outcome, ours: Outcome): string[] => {
   const problems: string[] = [];
-  let expected = original.observed;
+  const ignored = (outcome: Outcome): Observation => ({
+    ...outcome.observed,
+    log: outcome.observed.log.filter((line) => !scenario.ignoring?.test(line)),
+  });
+  const [theirs, got] = [ignored(original), ignored(ours)];
+  let expected = theirs;
   for (const [id, turn] of Object.entries(scenario.differs ?? {})) {
     if (DIFFERENCES[id as DifferenceId] === undefined) problems.push(`${id}: not in the table of differences`);
     const turned = turn(expected);
@@ -20,15 +25,13 @@ export const compare = (scenario: Scenario, original: Outcome, ours: Outcome): s
     expected = turned;
   }
   for (const aspect of Object.keys(expected) as Array<keyof Observation>) {
-    const [want, got] = [expected[aspect], ours.observed[aspect]];
-    if (!alike(want, got))
+    const [want, have] = [expected[aspect], got[aspect]];
+    if (!alike(want, have))
       problems.push(
         [
           `${aspect}: expected ${show(want)}`,
-          `got ${show(got)}`,
-          isDeepStrictEqual(want, original.observed[aspect])
-            ? ''
-            : `the original has ${show(original.observed[aspect])}`,
+          `got ${show(have)}`,
+          isDeepStrictEqual(want, theirs[aspect]) ? '' : `the original has ${show(theirs[aspect])}`,
         ].join('\n'),
       );
   }

@@ -9,6 +9,7 @@ export type Raw = {
   readonly program: string;
   /** Pids of autossh: one, or two with -f. */
   readonly pids: readonly number[];
+  readonly goesToBackground: boolean;
   readonly exit: number | string;
   readonly starts: readonly Start[];
   readonly stdout: string;
@@ -31,7 +32,9 @@ export const observe = (raw: Raw): Observation => {
   const children = [...text.matchAll(/ssh child pid is (\d+)/g)].map(([, pid]) => Number(pid));
   for (const [index, pid] of [...new Set([...children, ...raw.starts.map(({ pid }) => pid)])].entries())
     names.set(pid, `SSH${index + 1}`);
-  const who = (pid: string | undefined) => (pid === undefined ? 'autossh' : (names.get(Number(pid)) ?? 'SOMEBODY'));
+  // A background that ended before its pid could be seen.
+  const unknown = raw.goesToBackground ? 'AUTOSSH' : 'SOMEBODY';
+  const who = (pid: string | undefined) => (pid === undefined ? 'autossh' : (names.get(Number(pid)) ?? unknown));
   const ports = new Map([
     [`${place.port}`, 'PORT'],
     [`${place.port + 1}`, 'PORT+1'],
@@ -51,7 +54,7 @@ export const observe = (raw: Raw): Observation => {
 
   const log: string[] = [];
   const stderr: string[] = [];
-  for (const line of lines(raw.stderr)) {
+  for (const line of lines(raw.stderr.replaceAll(BAD_ECHO, onOneLine))) {
     const [, pid, said] = ON_STDERR.exec(line) ?? [];
     if (said === undefined) stderr.push(masked(line));
     else log.push(`${who(pid)}: ${masked(said)}`);
@@ -76,6 +79,10 @@ export const observe = (raw: Raw): Observation => {
     seen: raw.seen === undefined ? null : (JSON.parse(masked(JSON.stringify(raw.seen))) as unknown),
   };
 };
+
+/** The one message of 1.4g that has ends of line in it. */
+const BAD_ECHO = /not what I sent: "[^"]*" : "[^"]*"/g;
+const onOneLine = (text: string): string => text.replaceAll('\r', '\\r').replaceAll('\n', '\\n');
 
 const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
 

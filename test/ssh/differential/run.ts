@@ -132,6 +132,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
     return {
       observed: observe({
         ...{ place, dir, program, exit: exit ?? -1, starts, left, seen: found },
+        goesToBackground: args.some((arg) => /^-\w*f/.test(arg)),
         pids: [child.pid ?? 0, ...(background === null ? [] : [background])],
         stdout: read(outFile),
         stderr: read(errFile),

@@ -71,6 +71,8 @@ export type Scenario = {
   readonly syslog?: true;
   /** Compare the times between the starts of ssh, and from the first to the end, within so many ms. */
   readonly withinMs?: number;
+  /** Log lines that are left out on both sides, because those of 1.4g are chance. */
+  readonly ignoring?: RegExp;
   /** The deliberate differences: each turns what the original shows into what ours must show. */
   readonly differs?: Readonly<Partial<Record<DifferenceId, (original: Observation) => Observation>>>;
 };
