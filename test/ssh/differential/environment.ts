@@ -206,7 +206,7 @@ export const ENVIRONMENT: readonly Scenario[] = [
   },
   {
     id: 'the port after the monitor port is taken here',
-    args: ({ sshd }) => ['-M', `${sshd.port - 1}`, 'host'],
+    args: ({ takenPort }) => ['-M', `${takenPort - 1}`, 'host'],
     differs: { 'errors-on-stderr': refusedInLog('; expected the port after the monitor port free on this machine') },
   },
 ];

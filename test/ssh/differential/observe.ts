@@ -45,6 +45,7 @@ export const observe = (raw: Raw): Observation => {
       .replaceAll(place.work, 'WORK')
       .replaceAll(raw.dir, 'DIR')
       .replaceAll(raw.program, 'autossh')
+      .replaceAll(/\/\S*\/autossh-\w{6}\//g, 'PRIVATE/')
       .replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
   const masked = (line: string) =>
     withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number)).replace(

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 
 /**
  * What stands at the other end of the monitor port in place of ssh and the server. `loop`: passes on to port + 1, as the two
- * forwards do; `echo`: an echo service; `silent`: takes the bytes and says nothing; `garbled`: a loop or echo that changes a byte;
+ * forwards do; `echo`: an echo service; `silent`: takes the bytes and says nothing; `garbled`: a loop or echo that makes a v of each w;
  * `closing`: hangs up at once.
  */
 export type Manner = 'loop' | 'garbled loop' | 'silent loop' | 'silent' | 'echo' | 'garbled echo' | 'closing';
@@ -34,7 +34,7 @@ export const startPeer = async (port: number, manner: Manner, pid: number): Prom
       messages.push(named(bytes.toString('latin1'), pid));
       if (manner.startsWith('silent')) return;
       back.write(
-        manner.startsWith('garbled') ? Buffer.from(bytes.map((byte) => (byte === 0x61 ? 0x62 : byte))) : bytes,
+        manner.startsWith('garbled') ? Buffer.from(bytes.map((byte) => (byte === 0x77 ? 0x76 : byte))) : bytes,
       );
     });
   });

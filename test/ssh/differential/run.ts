@@ -5,10 +5,9 @@ import { dirname, join, resolve } from 'node:path';
 import { makeFakeSsh } from '../../support/fake-ssh.ts';
 import { canBind, freePort } from '../../support/port.ts';
 import { isAlive, type Process, processOf, signal } from '../../support/processes.ts';
-import type { Sshd } from '../../support/sshd.ts';
 import { until } from '../../support/until.ts';
 import { observe } from './observe.ts';
-import type { Env, Observation, Place, Run, Scenario } from './scenario.ts';
+import type { Env, Observation, Place, Run, Scenario, Surroundings } from './scenario.ts';
 import { withSyslog } from './syslog.ts';
 
 export type Outcome = {
@@ -20,9 +19,15 @@ export type Outcome = {
 const DEADLINE_MS = 90_000;
 
 /** Runs one scenario on one program in a place of its own, and takes away all that it leaves. */
-export const runScenario = async (scenario: Scenario, program: string, sshd: Sshd): Promise<Outcome> => {
+export const runScenario = async (scenario: Scenario, program: string, around: Surroundings): Promise<Outcome> => {
   const dir = mkdtempSync(join(tmpdir(), 'differential-'));
-  const place: Place = { work: join(dir, 'work'), port: await twoFreePorts(), echoPort: await freePort(), sshd };
+  const place: Place = {
+    ...around,
+    work: join(dir, 'work'),
+    outside: dir,
+    port: await twoFreePorts(),
+    echoPort: await freePort(),
+  };
   mkdirSync(place.work);
   const steps = scenario.ssh ?? ['stay'];
   const ssh = makeFakeSsh(dir, steps);
@@ -44,7 +49,11 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
   const read = (file: string | null) => (file !== null && existsSync(file) ? readFileSync(file, 'utf8') : '');
   const logged = () => read(errFile) + read(logPath) + (syslog?.text() ?? '');
 
-  const child = spawn(syslog?.file ?? program, [...(syslog ? [...syslog.args, program] : []), ...args], {
+  const tidy = await scenario.prepare?.(place);
+
+  const network = scenario.inNetwork ? place.network.at('client') : [];
+  const [file = '', ...rest] = [...network, ...(syslog?.command ?? []), program, ...args];
+  const child = spawn(file, rest, {
     cwd: place.work,
     env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined)),
     stdio: ['ignore', openSync(outFile, 'a'), openSync(errFile, 'a')],
@@ -146,6 +155,7 @@ export const runScenario = async (scenario: Scenario, program: string, sshd: Ssh
     note(pid());
     for (const one of seen.values()) if (isAlive(one)) signal(one, 'SIGKILL');
     syslog?.stop();
+    tidy?.();
     rmSync(dir, { recursive: true, force: true });
   }
 };

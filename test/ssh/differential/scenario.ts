@@ -1,4 +1,5 @@
 import type { Step } from '../../support/fake-ssh.ts';
+import type { NetPath } from '../../support/netns.ts';
 import type { Sshd } from '../../support/sshd.ts';
 import type { DifferenceId } from './differences.ts';
 
@@ -24,14 +25,24 @@ export type Observation = {
   readonly seen: unknown;
 };
 
-/** Where a run takes place; no two share any of it but the sshd. */
+/** Where a run takes place. */
 export type Place = {
   /** Working directory, empty at the start, and everything left in it counts. */
   readonly work: string;
   /** Free, and so is port + 1. */
   readonly port: number;
   readonly echoPort: number;
+  /** Of the run too, but nothing in it counts. */
+  readonly outside: string;
+} & Surroundings;
+
+/** What all runs share. */
+export type Surroundings = {
+  /** A port of 127.0.0.1 that is taken. */
+  readonly takenPort: number;
+  /** At the server's end of the network. */
   readonly sshd: Sshd;
+  readonly network: NetPath;
 };
 
 /** A run under way. */
@@ -65,6 +76,10 @@ export type Scenario = {
   readonly env?: Env | ((at: Place) => Env);
   /** Default: stays at the first start. */
   readonly ssh?: readonly Step[];
+  /** Runs at the client's end of the network, where the sshd can be reached. */
+  readonly inNetwork?: true;
+  /** Before autossh is started; what it returns is called when all is over. */
+  readonly prepare?: (at: Place) => Promise<(() => unknown) | void>;
   /** Acts while it runs. Default: SIGTERM once ssh stays; nothing where it never does. */
   readonly drive?: (run: Run) => Promise<unknown>;
   /** Gives the run a /dev/log of its own. */

@@ -5,10 +5,9 @@ import { until } from '../../support/until.ts';
 
 const DEVICES = ['null', 'zero', 'random', 'urandom', 'tty'];
 
-/** A syslog for one run: `file` with `args` in front of a command runs it where /dev/log is this one's. */
+/** A syslog for one run: `command` in front of another one runs that where /dev/log is this one's. */
 export type Syslog = {
-  readonly file: string;
-  readonly args: readonly string[];
+  readonly command: readonly string[];
   readonly text: () => string;
   readonly stop: () => void;
 };
@@ -26,9 +25,8 @@ export const withSyslog = async (dir: string): Promise<Syslog> => {
   const mounts = DEVICES.map((name) => `mount --bind /dev/${name} '${dev}/${name}'`).join(' && ');
   const isRoot = process.getuid?.() === 0;
   return {
-    file: 'unshare',
-    args: [
-      ...(isRoot ? ['-m'] : ['-Urm']),
+    command: [
+      ...['unshare', isRoot ? '-m' : '-Urm'],
       ...['sh', '-c', `mount --make-rprivate / && ${mounts} && mount --rbind '${dev}' /dev && exec "$@"`, 'sh'],
     ],
     text,
