@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest';
 import { type Autossh, type AutosshOptions, startAutossh, tunnelArgs } from '../support/autossh.ts';
 import { comesBack, flows, type Service, startService } from '../support/echo.ts';
-import { describeWith } from '../support/needs.ts';
+import { itWith } from '../support/needs.ts';
 import { startNetPath, whyNoNetns } from '../support/netns.ts';
 import { freePort } from '../support/port.ts';
 import { isAlive, signal } from '../support/processes.ts';
@@ -29,227 +29,216 @@ const ownSshd = async ({ onTestFinished }: TestContext, ...options: Parameters<t
 };
 
 describe.concurrent('faults', () => {
-  describe.concurrent('on one machine', () => {
-    let sshd: Sshd;
-    let service: Service;
-    beforeAll(async () => {
-      [sshd, service] = await Promise.all([startSshd(), startService()]);
+  let sshd: Sshd;
+  let service: Service;
+  beforeAll(async () => {
+    [sshd, service] = await Promise.all([startSshd(), startService()]);
+  });
+  afterAll(async () => {
+    await sshd.stop();
+    await service.stop();
+  });
+
+  /** A tunnel to the service, proven. */
+  const open = async (
+    context: TestContext,
+    { server = sshd, monitor = 'auto', args = [] as string[], env = {} } = {},
+  ) => {
+    const at = { host: '127.0.0.1', port: await freePort() };
+    const forward = ['-L', `${at.port}:127.0.0.1:${service.port}`];
+    const autossh = startIn(context, {
+      args: ['-M', monitor, ...args, ...tunnelArgs(server, ...forward)],
+      env,
     });
-    afterAll(async () => {
-      await sshd.stop();
-      await service.stop();
-    });
+    await flows(at, autossh.stderr);
+    return { autossh, at, ssh: await autossh.ssh() };
+  };
 
-    /** A tunnel to the service, proven. */
-    const open = async (
-      context: TestContext,
-      { server = sshd, monitor = 'auto', args = [] as string[], env = {} } = {},
-    ) => {
-      const at = { host: '127.0.0.1', port: await freePort() };
-      const forward = ['-L', `${at.port}:127.0.0.1:${service.port}`];
-      const autossh = startIn(context, {
-        args: ['-M', monitor, ...args, ...tunnelArgs(server, ...forward)],
-        env,
-      });
-      await flows(at, autossh.stderr);
-      return { autossh, at, ssh: await autossh.ssh() };
-    };
-
-    for (const monitor of ['auto', '0'])
-      for (const [name, line] of [
-        ['SIGTERM', /ssh exited with status 0; restarting ssh/],
-        ['SIGKILL', /ssh exited on signal 9, restarting ssh/],
-      ] as const)
-        it(`-M ${monitor}: ssh ended by ${name} is started again`, async (context) => {
-          const { autossh, at, ssh } = await open(context, { monitor });
-          signal(ssh, name);
-          await autossh.said(line);
-          context.expect(await autossh.nextSsh(ssh)).not.toEqual(ssh);
-          await flows(at, autossh.stderr);
-        });
-
-    it('a stopped ssh is missed by the heartbeat, killed, and replaced', async (context) => {
-      const { autossh, at, ssh } = await open(context);
-      signal(ssh, 'SIGSTOP');
-      await autossh.said(/port down, restarting ssh/);
-      await autossh.said(/ssh did not end on SIGTERM, sending SIGKILL/);
-      await autossh.nextSsh(ssh);
-      context.expect(isAlive(ssh)).toBe(false);
-      await flows(at, autossh.stderr);
-    });
-
-    it('SIGTERM while ssh hangs ends both within the grace', async (context) => {
-      const { autossh, ssh } = await open(context, { env: { AUTOSSH_POLL: '600' } });
-      signal(ssh, 'SIGSTOP');
-      const asked = performance.now();
-      signalChild(autossh, 'SIGTERM');
-      context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
-      context.expect(performance.now() - asked).toBeLessThan(15_000);
-      context.expect(isAlive(ssh)).toBe(false);
-      await autossh.said(/received signal to exit \(15\)/);
-      await autossh.said(/sending SIGKILL/);
-    });
-
-    it('a restarted sshd is found again', async (context) => {
-      const server = await ownSshd(context);
-      const { autossh, at, ssh } = await open(context, { server });
-      await server.restart();
-      await autossh.nextSsh(ssh);
-      await flows(at, autossh.stderr);
-    });
-
-    it('an sshd that is away for a while is waited for, without a storm of starts', async (context) => {
-      const server = await ownSshd(context);
-      const { autossh, at } = await open(context, { server });
-      await server.kill();
-      await until('some refused tries', () => refusals(autossh) >= 8, { state: autossh.stderr, deadlineMs: 60_000 });
-      await server.restart();
-      await flows(at, autossh.stderr);
-      // 1.4g's own pace: the first tries at once, then none sooner than the grace time allows.
-      context.expect(autossh.starts()).toBeLessThan(60);
-    });
-
-    it('an sshd that stands still is noticed, and used again when it goes on', async (context) => {
-      const server = await ownSshd(context);
-      const { autossh, at } = await open(context, { server });
-      const from = autossh.lines().length;
-      server.pause();
-      await autossh.said(/port down, restarting ssh/, from);
-      await autossh.said(/starting ssh/, from);
-      server.resume();
-      await flows(at, autossh.stderr);
-    });
-
-    it('ten clients with automatic ports beat side by side on one sshd', async (context) => {
-      const server = await ownSshd(context);
-      const env = { AUTOSSH_POLL: '6', AUTOSSH_FIRST_POLL: '3' };
-      const clients = await Promise.all(Array.from({ length: 10 }, () => open(context, { server, env })));
-      await Promise.all(clients.map(({ autossh }) => autossh.said(/connection ok/)));
-      const loops = clients.map(({ autossh }) => autossh.stderr().match(/loop through port (\d+)/)?.[1]);
-      context.expect(new Set(loops).size).toBe(10);
-      context.expect(loops).not.toContain(undefined);
-      await Promise.all(clients.map(({ at, autossh }) => flows(at, autossh.stderr)));
-    });
-
-    describe.concurrent('a server that takes connections and does not get on with it', () => {
-      for (const [what, greeting, args] of [
-        ['is silent', '', []],
-        ['is silent, and ssh has a ConnectTimeout', '', ['-o', 'ConnectTimeout=1']],
-        // ssh's ConnectTimeout does not see this one.
-        ['says only its name', 'SSH-2.0-Silent\r\n', ['-o', 'ConnectTimeout=1']],
-      ] as const)
-        it(`${what}: ssh is started again until the server works`, async (context) => {
-          const front = await startFront(context, sshd);
-          front.say(greeting);
-          const { autossh, at } = await openThrough(context, front.port, args);
-          await until('three tries', () => autossh.starts() >= 3, { state: autossh.stderr, deadlineMs: 60_000 });
-          context.expect(await comesBack(at)).toBe(false);
-          front.work();
-          await flows(at, autossh.stderr);
-        });
-
-      it('with the times of the original (600 s between beats) the connection has a minute', async (context) => {
-        const front = await startFront(context, sshd);
-        front.say('');
-        const { autossh, at } = await openThrough(context, front.port, [], { AUTOSSH_POLL: '600' });
-        const line = await autossh.said(/no connection \d+ s after ssh was started, restarting ssh/, 0, 120_000);
-        context.expect(line).toContain('no connection 60 s');
-        front.work();
+  for (const monitor of ['auto', '0'])
+    for (const [name, line] of [
+      ['SIGTERM', /ssh exited with status 0; restarting ssh/],
+      ['SIGKILL', /ssh exited on signal 9, restarting ssh/],
+    ] as const)
+      it(`-M ${monitor}: ssh ended by ${name} is started again`, async (context) => {
+        const { autossh, at, ssh } = await open(context, { monitor });
+        signal(ssh, name);
+        await autossh.said(line);
+        context.expect(await autossh.nextSsh(ssh)).not.toEqual(ssh);
         await flows(at, autossh.stderr);
       });
 
-      const openThrough = async (context: TestContext, port: number, args: readonly string[], env = {}) => {
-        const at = { host: '127.0.0.1', port: await freePort() };
-        const through = { ...sshd, sshArgs: sshd.sshArgs.map((arg) => (arg === `${sshd.port}` ? `${port}` : arg)) };
-        const name = ['-o', `HostKeyAlias=[127.0.0.1]:${sshd.port}`];
-        const forward = ['-L', `${at.port}:127.0.0.1:${service.port}`];
-        const autossh = startIn(context, { args: [...args, ...name, ...tunnelArgs(through, ...forward)], env });
-        return { autossh, at };
-      };
-    });
+  it('a stopped ssh is missed by the heartbeat, killed, and replaced', async (context) => {
+    const { autossh, at, ssh } = await open(context);
+    signal(ssh, 'SIGSTOP');
+    await autossh.said(/port down, restarting ssh/);
+    await autossh.said(/ssh did not end on SIGTERM, sending SIGKILL/);
+    await autossh.nextSsh(ssh);
+    context.expect(isAlive(ssh)).toBe(false);
+    await flows(at, autossh.stderr);
   });
 
-  describeWith(whyNoNetns()).concurrent('over a network', () => {
-    /** A path, an sshd at its far end with `config`, an echo service at either end. */
-    const network = async (context: TestContext, config: string[] = []) => {
-      const path = await startNetPath();
-      context.onTestFinished(() => path.stop());
-      const { serverAddress: host } = path;
-      const sshd = await ownSshd(context, { host, port: 22, wrap: path.at('server'), config });
-      const service = await startService({ path: join(sshd.dir, 'service') });
-      context.onTestFinished(() => service.stop());
-      return { path, sshd, service };
-    };
-    type Network = Awaited<ReturnType<typeof network>>;
+  it('SIGTERM while ssh hangs ends both within the grace', async (context) => {
+    const { autossh, ssh } = await open(context, { env: { AUTOSSH_POLL: '600' } });
+    signal(ssh, 'SIGSTOP');
+    const asked = performance.now();
+    signalChild(autossh, 'SIGTERM');
+    context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
+    context.expect(performance.now() - asked).toBeLessThan(15_000);
+    context.expect(isAlive(ssh)).toBe(false);
+    await autossh.said(/received signal to exit \(15\)/);
+    await autossh.said(/sending SIGKILL/);
+  });
 
-    /** A tunnel with a forward in each direction, both proven. */
-    const open = async (
-      context: TestContext,
-      { path, sshd, service }: Network,
-      monitor: string,
-      args: string[] = [],
-    ) => {
-      const there = { path: join(sshd.dir, 'there') };
-      const forwards = ['-L', `${there.path}:${service.path}`, '-R', `8080:${service.path}`];
-      const autossh = startIn(context, {
-        wrap: path.at('client'),
-        args: ['-M', monitor, '-o', 'StreamLocalBindUnlink=yes', ...args, ...tunnelArgs(sshd, ...forwards)],
-      });
-      const back = { path: await path.reach('server', 8080, join(sshd.dir, 'back')) };
-      await flows(there, autossh.stderr);
-      await flows(back, autossh.stderr);
-      return { autossh, there, back };
-    };
+  it('a restarted sshd is found again', async (context) => {
+    const server = await ownSshd(context);
+    const { autossh, at, ssh } = await open(context, { server });
+    await server.restart();
+    await autossh.nextSsh(ssh);
+    await flows(at, autossh.stderr);
+  });
 
-    for (const monitor of ['auto', '20000'])
-      for (const exits of ['yes', 'no'])
-        it(`-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`, async (context) => {
-          const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
-          const { path, sshd } = net;
-          const { autossh, there, back } = await open(context, net, monitor, ['-o', `ExitOnForwardFailure=${exits}`]);
-          await autossh.said(/connection ok/);
-          const old = clientPorts(sshd);
-          const from = autossh.lines().length;
-          path.cut();
-          await autossh.said(/port down, restarting ssh/, from);
-          // The path heals, but nothing tells the server that the old client has gone: its session stays until sshd asks for it.
-          path.heal(old);
-          await autossh.said(/remote port forwarding failed for listen port 8080/, from);
-          // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
-          await sshd.logged(/Timeout, client not responding/);
-          await flows(there, autossh.stderr);
-          await flows(back, autossh.stderr);
-          await autossh.said(/connection ok/, autossh.lines().length);
-        });
+  it('an sshd that is away for a while is waited for, without a storm of starts', async (context) => {
+    const server = await ownSshd(context);
+    const { autossh, at } = await open(context, { server });
+    await server.kill();
+    await until('some refused tries', () => refusals(autossh) >= 8, { state: autossh.stderr, deadlineMs: 60_000 });
+    await server.restart();
+    await flows(at, autossh.stderr);
+    // 1.4g's own pace: the first tries at once, then none sooner than the grace time allows.
+    context.expect(autossh.starts()).toBeLessThan(60);
+  });
 
-    for (const [addresses, line, starts] of [
-      [['127.0.0.1', '::1'], /monitor port 20000 is taken on the server/, 2],
-      [['127.0.0.1'], /the heartbeat never came round through port 20000 of the server/, 3],
-    ] as const)
-      it(`-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`, async (context) => {
-        const net = await network(context);
-        for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
-        const { autossh, there, back } = await open(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
-        await autossh.said(line);
-        await autossh.said(/connection ok/);
-        context.expect(autossh.starts()).toBe(starts);
-        await flows(there);
-        await flows(back);
-      });
+  it('an sshd that stands still is noticed, and used again when it goes on', async (context) => {
+    const server = await ownSshd(context);
+    const { autossh, at } = await open(context, { server });
+    const from = autossh.lines().length;
+    server.pause();
+    await autossh.said(/port down, restarting ssh/, from);
+    await autossh.said(/starting ssh/, from);
+    server.resume();
+    await flows(at, autossh.stderr);
+  });
 
-    for (const monitor of ['auto', '20000'])
-      it(`-M ${monitor}: the client's address changes`, async (context) => {
+  it('ten clients with automatic ports beat side by side on one sshd', async (context) => {
+    const server = await ownSshd(context);
+    const env = { AUTOSSH_POLL: '6', AUTOSSH_FIRST_POLL: '3' };
+    const clients = await Promise.all(Array.from({ length: 10 }, () => open(context, { server, env })));
+    await Promise.all(clients.map(({ autossh }) => autossh.said(/connection ok/)));
+    const loops = clients.map(({ autossh }) => autossh.stderr().match(/loop through port (\d+)/)?.[1]);
+    context.expect(new Set(loops).size).toBe(10);
+    context.expect(loops).not.toContain(undefined);
+    await Promise.all(clients.map(({ at, autossh }) => flows(at, autossh.stderr)));
+  });
+
+  for (const [what, greeting, args] of [
+    ['is silent', '', []],
+    ['is silent, and ssh has a ConnectTimeout', '', ['-o', 'ConnectTimeout=1']],
+    // ssh's ConnectTimeout does not see this one.
+    ['says only its name', 'SSH-2.0-Silent\r\n', ['-o', 'ConnectTimeout=1']],
+  ] as const)
+    it(`${what}: ssh is started again until the server works`, async (context) => {
+      const front = await startFront(context, sshd);
+      front.say(greeting);
+      const { autossh, at } = await openThrough(context, front.port, args);
+      await until('three tries', () => autossh.starts() >= 3, { state: autossh.stderr, deadlineMs: 60_000 });
+      context.expect(await comesBack(at)).toBe(false);
+      front.work();
+      await flows(at, autossh.stderr);
+    });
+
+  it('with the times of the original (600 s between beats) the connection has a minute', async (context) => {
+    const front = await startFront(context, sshd);
+    front.say('');
+    const { autossh, at } = await openThrough(context, front.port, [], { AUTOSSH_POLL: '600' });
+    const line = await autossh.said(/no connection \d+ s after ssh was started, restarting ssh/, 0, 120_000);
+    context.expect(line).toContain('no connection 60 s');
+    front.work();
+    await flows(at, autossh.stderr);
+  });
+
+  const openThrough = async (context: TestContext, port: number, args: readonly string[], env = {}) => {
+    const at = { host: '127.0.0.1', port: await freePort() };
+    const through = { ...sshd, sshArgs: sshd.sshArgs.map((arg) => (arg === `${sshd.port}` ? `${port}` : arg)) };
+    const name = ['-o', `HostKeyAlias=[127.0.0.1]:${sshd.port}`];
+    const forward = ['-L', `${at.port}:127.0.0.1:${service.port}`];
+    const autossh = startIn(context, { args: [...args, ...name, ...tunnelArgs(through, ...forward)], env });
+    return { autossh, at };
+  };
+
+  /** A path, an sshd at its far end with `config`, an echo service at either end. */
+  const network = async (context: TestContext, config: string[] = []) => {
+    const path = await startNetPath();
+    context.onTestFinished(() => path.stop());
+    const { serverAddress: host } = path;
+    const sshd = await ownSshd(context, { host, port: 22, wrap: path.at('server'), config });
+    const service = await startService({ path: join(sshd.dir, 'service') });
+    context.onTestFinished(() => service.stop());
+    return { path, sshd, service };
+  };
+  type Network = Awaited<ReturnType<typeof network>>;
+
+  /** A tunnel with a forward in each direction, both proven. */
+  const open = async (context: TestContext, { path, sshd, service }: Network, monitor: string, args: string[] = []) => {
+    const there = { path: join(sshd.dir, 'there') };
+    const forwards = ['-L', `${there.path}:${service.path}`, '-R', `8080:${service.path}`];
+    const autossh = startIn(context, {
+      wrap: path.at('client'),
+      args: ['-M', monitor, '-o', 'StreamLocalBindUnlink=yes', ...args, ...tunnelArgs(sshd, ...forwards)],
+    });
+    const back = { path: await path.reach('server', 8080, join(sshd.dir, 'back')) };
+    await flows(there, autossh.stderr);
+    await flows(back, autossh.stderr);
+    return { autossh, there, back };
+  };
+
+  for (const monitor of ['auto', '20000'])
+    for (const exits of ['yes', 'no'])
+      it(`-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`, async (context) => {
         const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
-        const { autossh, there, back } = await open(context, net, monitor);
-        const ssh = await autossh.ssh();
-        net.path.changeClientAddress('10.99.0.77');
-        await autossh.nextSsh(ssh);
-        await net.sshd.logged(/Timeout, client not responding/);
+        const { path, sshd } = net;
+        const { autossh, there, back } = await open(context, net, monitor, ['-o', `ExitOnForwardFailure=${exits}`]);
+        await autossh.said(/connection ok/);
+        const old = clientPorts(sshd);
+        const from = autossh.lines().length;
+        path.cut();
+        await autossh.said(/port down, restarting ssh/, from);
+        // The path heals, but nothing tells the server that the old client has gone: its session stays until sshd asks for it.
+        path.heal(old);
+        await autossh.said(/remote port forwarding failed for listen port 8080/, from);
+        // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
+        await sshd.logged(/Timeout, client not responding/);
         await flows(there, autossh.stderr);
         await flows(back, autossh.stderr);
-        context.expect(net.sshd.log()).toContain('Accepted publickey for root from 10.99.0.77');
+        await autossh.said(/connection ok/, autossh.lines().length);
       });
-  });
+
+  for (const [addresses, line, starts] of [
+    [['127.0.0.1', '::1'], /monitor port 20000 is taken on the server/, 2],
+    [['127.0.0.1'], /the heartbeat never came round through port 20000 of the server/, 3],
+  ] as const)
+    it(`-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`, async (context) => {
+      const net = await network(context);
+      for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
+      const { autossh, there, back } = await open(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
+      await autossh.said(line);
+      await autossh.said(/connection ok/);
+      context.expect(autossh.starts()).toBe(starts);
+      await flows(there);
+      await flows(back);
+    });
+
+  for (const monitor of ['auto', '20000'])
+    it(`-M ${monitor}: the client's address changes`, async (context) => {
+      const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+      const { autossh, there, back } = await open(context, net, monitor);
+      const ssh = await autossh.ssh();
+      net.path.changeClientAddress('10.99.0.77');
+      await autossh.nextSsh(ssh);
+      await net.sshd.logged(/Timeout, client not responding/);
+      await flows(there, autossh.stderr);
+      await flows(back, autossh.stderr);
+      context.expect(net.sshd.log()).toContain('Accepted publickey for root from 10.99.0.77');
+    });
 });
 
 const signalChild = (autossh: Autossh, name: NodeJS.Signals) => autossh.child.kill(name);
