@@ -36,6 +36,8 @@ export const DIFFERENCES = {
   'one-line-per-message':
     '1.4g logs an echo that does not match as it came, ends of line and all, so that a stranger writes into the log.',
   'pid-in-syslog': "1.4g's child says in syslog that it becomes ssh; ours is ssh at once, so autossh says it.",
+  'no-look-at-a-stop':
+    'When ssh is stopped, 1.4g looks after it, finds it alive and logs so; three lines for debugging that change nothing.',
   'own-agent': 'The autossh article has autossh start an ssh-agent where none runs; 1.4g does not.',
 } as const;
 

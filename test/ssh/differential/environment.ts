@@ -136,7 +136,7 @@ export const ENVIRONMENT: readonly Scenario[] = [
       }),
     },
     drive: async (run) => {
-      await run.watching(1);
+      await run.over();
     },
   },
   {

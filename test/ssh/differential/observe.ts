@@ -46,10 +46,11 @@ export const observe = (raw: Raw): Observation => {
       .replaceAll(raw.dir, 'DIR')
       .replaceAll(raw.program, 'autossh')
       .replaceAll(/\/\S*\/autossh-\w{6}\//g, 'PRIVATE/')
+      .replaceAll(/(PRIVATE\/out:127\.0\.0\.1:|loop through port )\d+/g, '$1CHOSEN')
       .replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
   const masked = (line: string) =>
-    withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number)).replace(
-      /(autossh AUTOSSH) \d+/,
+    withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number)).replaceAll(
+      /(autossh AUTOSSH) \d+/g,
       '$1 RANDOM',
     );
 

@@ -85,6 +85,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
   const run: Run = {
     ...place,
     pid,
+    log: logged,
     ended: () => exit !== null,
     over: async () => {
       await waitFor('autossh to end', () => exit !== null);
@@ -161,7 +162,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
 };
 
 const endWhenItStays = (steps: readonly string[]) => async (run: Run) => {
-  if (!['stay', 'deaf', 'ssh'].includes(steps.at(-1) ?? '')) return;
+  if (!['stay', 'deaf'].includes(steps.at(-1) ?? '')) return;
   await run.startedOrEnded(steps.length);
   if (run.ended()) return;
   await run.watching(steps.length);

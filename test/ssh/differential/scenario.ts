@@ -51,6 +51,7 @@ export type Run = Place & {
   readonly watching: (start: number) => Promise<void>;
   /** Waits until the log has it, so many times. */
   readonly logged: (pattern: RegExp, times?: number) => Promise<void>;
+  readonly log: () => string;
   readonly signal: (name: NodeJS.Signals) => void;
   readonly signalSsh: (start: number, name: NodeJS.Signals) => void;
   readonly ended: () => boolean;
