@@ -4,7 +4,8 @@ import type { Observation, Place, Run, Scenario } from './scenario.ts';
 /** The heartbeats over fixed ports, byte by byte: a peer of the test's own stands where ssh and the server would. */
 const loop = ({ port }: Place) => ['-M', `${port}`, '-N', 'host'];
 const echo = ({ port, echoPort }: Place) => ['-M', `${port}:${echoPort}`, '-N', 'host'];
-const EVERY_SECOND = { AUTOSSH_POLL: '1', AUTOSSH_MESSAGE: 'all is well' };
+/** Network timeouts are half the poll time: two seconds, which busy processors keep. */
+const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '4', AUTOSSH_MESSAGE: 'all is well' };
 const CLOSE = 1_000;
 
 /** Runs with the peer to its end, or until so many beats came round; finds the messages. */
@@ -25,15 +26,15 @@ const withPeer = (manner: Manner, beats?: number) => async (run: Run) => {
 const ok = (id: string, args: Scenario['args'], manner: Manner): Scenario => ({
   id,
   args,
-  env: EVERY_SECOND,
-  drive: withPeer(manner, 3),
+  env: BEATS,
+  drive: withPeer(manner, 2),
   withinMs: CLOSE,
 });
 const down = (id: string, args: Scenario['args'], manner: Manner, differs: Scenario['differs'] = {}): Scenario => ({
   id,
   differs,
   args,
-  env: { ...EVERY_SECOND, AUTOSSH_MAXSTART: '2' },
+  env: { ...BEATS, AUTOSSH_MAXSTART: '2' },
   drive: withPeer(manner),
   withinMs: CLOSE,
 });
@@ -41,10 +42,10 @@ const down = (id: string, args: Scenario['args'], manner: Manner, differs: Scena
 export const HEARTBEAT: readonly Scenario[] = [
   ok('loop: beats', loop, 'loop'),
   ok('echo: beats', echo, 'echo'),
-  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_POLL: '1' } },
+  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '4' } },
   {
     ...ok('AUTOSSH_FIRST_POLL before the first beat only', loop, 'loop'),
-    env: { AUTOSSH_POLL: '3', AUTOSSH_FIRST_POLL: '1' },
+    env: { AUTOSSH_FIRST_POLL: '3', AUTOSSH_POLL: '5' },
     drive: withPeer('loop', 2),
   },
   down('loop: nothing comes back', loop, 'silent loop', { 'monitor-port-taken': gaveUpTheLoop }),
@@ -73,7 +74,7 @@ export const HEARTBEAT: readonly Scenario[] = [
   {
     id: 'SIGHUP does not bring the beat forward',
     args: loop,
-    env: { AUTOSSH_POLL: '3' },
+    env: { AUTOSSH_POLL: '5' },
     drive: async (run) => {
       await run.watching(1);
       run.signal('SIGHUP');

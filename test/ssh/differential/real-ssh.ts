@@ -5,7 +5,7 @@ import type { Observation, Place, Run, Scenario } from './scenario.ts';
 /** The real ssh and sshd, over a wire between two network namespaces: on one host the loop's two forwards would be in each other's way. */
 const REAL = { ssh: ['ssh'], inNetwork: true } as const;
 /** Time to log in before the first beat. */
-const BEATS = { AUTOSSH_FIRST_POLL: '4', AUTOSSH_POLL: '2', AUTOSSH_MESSAGE: 'real' };
+const BEATS = { AUTOSSH_FIRST_POLL: '5', AUTOSSH_POLL: '6', AUTOSSH_MESSAGE: 'real' };
 
 const loop = ({ port, sshd }: Place) => ['-M', `${port}`, ...sshd.sshArgs, '-N', sshd.destination];
 const echo = ({ port, echoPort, sshd }: Place) => [
@@ -26,7 +26,7 @@ const afterBeats = (beats: number) => async (run: Run) => {
 };
 
 export const REAL_SSH: readonly Scenario[] = [
-  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 1_500 },
+  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 1_000 },
   {
     id: 'real ssh: echo',
     args: echo,
@@ -43,7 +43,7 @@ export const REAL_SSH: readonly Scenario[] = [
       return () => server.close();
     },
     drive: afterBeats(2),
-    withinMs: 1_500,
+    withinMs: 1_000,
   },
   {
     id: 'real ssh: stopped, so that no beat comes round',
@@ -60,12 +60,12 @@ export const REAL_SSH: readonly Scenario[] = [
       await run.logged(/set alarm for/, 4);
       run.signal('SIGTERM');
     },
-    withinMs: 2_500,
+    withinMs: 1_500,
     differs: {
       'no-look-at-a-stop': (original) => ({
         ...original,
         // The second look has no beat behind it.
-        log: original.log.toSpliced(original.log.findIndex((line) => /\([12] secs left/.test(line)) - 1, 3),
+        log: original.log.toSpliced(original.log.findIndex((line) => /\([1-6] secs left/.test(line)) - 1, 3),
       }),
     },
   },
@@ -83,7 +83,7 @@ export const REAL_SSH: readonly Scenario[] = [
   {
     id: 'real ssh: ended by SIGTERM, and -N says 0',
     args: loop,
-    env: { ...BEATS, AUTOSSH_GATETIME: '0' },
+    env: { ...BEATS, AUTOSSH_POLL: '30', AUTOSSH_GATETIME: '0' },
     ...REAL,
     drive: async (run) => {
       await run.logged(/connection ok/);
@@ -140,16 +140,16 @@ export const REAL_SSH: readonly Scenario[] = [
 const LINES_OF_A_SECOND_START = [
   'AUTOSSH: ssh exited with status 0; restarting ssh',
   'AUTOSSH: expired child, returning 1',
-  'AUTOSSH: clear alarm timer (2 secs left)',
+  'AUTOSSH: clear alarm timer (30 secs left)',
   'AUTOSSH: checking for grace period, tries = 1',
   'AUTOSSH: starting ssh (count 2)',
   'SSH2: child of AUTOSSH execing DIR/ssh',
   'AUTOSSH: ssh child pid is SSH2',
   'AUTOSSH: check on child SSH2',
   'AUTOSSH: clear alarm timer (0 secs left)',
-  'AUTOSSH: set alarm for 4 secs',
+  'AUTOSSH: set alarm for 5 secs',
   'AUTOSSH: received signal to exit (15)',
-  'AUTOSSH: clear alarm timer (4 secs left)',
+  'AUTOSSH: clear alarm timer (5 secs left)',
 ];
 
 /** The first ssh is ended as soon as it says that the port is taken; the second has a heartbeat over its control socket. */
@@ -173,16 +173,16 @@ function usesAnotherPort(original: Observation): Observation {
     log: [
       ...original.log.slice(0, 8),
       'AUTOSSH: monitor port PORT is taken on the server; heartbeat through a port that the server chooses instead',
-      'AUTOSSH: clear alarm timer (3 secs left)',
+      'AUTOSSH: clear alarm timer (5 secs left)',
       ...LINES_OF_A_SECOND_START.slice(3, 10),
       'AUTOSSH: heartbeat: loop through port CHOSEN of the server',
       'AUTOSSH: received SIGALRM (end-of-life 0)',
       'AUTOSSH: connection ok',
       'AUTOSSH: check on child SSH2',
       'AUTOSSH: clear alarm timer (0 secs left)',
-      'AUTOSSH: set alarm for 2 secs',
+      'AUTOSSH: set alarm for 6 secs',
       'AUTOSSH: received signal to exit (15)',
-      'AUTOSSH: clear alarm timer (2 secs left)',
+      'AUTOSSH: clear alarm timer (6 secs left)',
     ],
   };
 }

@@ -80,7 +80,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
     return background ?? child.pid ?? 0;
   };
   const waitFor = (what: string, probe: () => unknown) =>
-    until(what, () => (note(pid()), probe()), { deadlineMs: DEADLINE_MS, state: logged });
+    until(what, () => (note(pid()), probe()), { deadlineMs: DEADLINE_MS, everyMs: 25, state: logged });
 
   const run: Run = {
     ...place,
