@@ -165,6 +165,7 @@ describe.concurrent('faults', () => {
     return { autossh, at };
   };
 
+  const itOverNetwork = itWith(whyNoNetns());
   /** A path, an sshd at its far end with `config`, an echo service at either end. */
   const network = async (context: TestContext, config: string[] = []) => {
     const path = await startNetPath();
@@ -178,7 +179,12 @@ describe.concurrent('faults', () => {
   type Network = Awaited<ReturnType<typeof network>>;
 
   /** A tunnel with a forward in each direction, both proven. */
-  const open = async (context: TestContext, { path, sshd, service }: Network, monitor: string, args: string[] = []) => {
+  const openBoth = async (
+    context: TestContext,
+    { path, sshd, service }: Network,
+    monitor: string,
+    args: string[] = [],
+  ) => {
     const there = { path: join(sshd.dir, 'there') };
     const forwards = ['-L', `${there.path}:${service.path}`, '-R', `8080:${service.path}`];
     const autossh = startIn(context, {
@@ -193,44 +199,53 @@ describe.concurrent('faults', () => {
 
   for (const monitor of ['auto', '20000'])
     for (const exits of ['yes', 'no'])
-      it(`-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`, async (context) => {
-        const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
-        const { path, sshd } = net;
-        const { autossh, there, back } = await open(context, net, monitor, ['-o', `ExitOnForwardFailure=${exits}`]);
-        await autossh.said(/connection ok/);
-        const old = clientPorts(sshd);
-        const from = autossh.lines().length;
-        path.cut();
-        await autossh.said(/port down, restarting ssh/, from);
-        // The path heals, but nothing tells the server that the old client has gone: its session stays until sshd asks for it.
-        path.heal(old);
-        await autossh.said(/remote port forwarding failed for listen port 8080/, from);
-        // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
-        await sshd.logged(/Timeout, client not responding/);
-        await flows(there, autossh.stderr);
-        await flows(back, autossh.stderr);
-        await autossh.said(/connection ok/, autossh.lines().length);
-      });
+      itOverNetwork(
+        `-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`,
+        async (context) => {
+          const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+          const { path, sshd } = net;
+          const { autossh, there, back } = await openBoth(context, net, monitor, [
+            '-o',
+            `ExitOnForwardFailure=${exits}`,
+          ]);
+          await autossh.said(/connection ok/);
+          const old = clientPorts(sshd);
+          const from = autossh.lines().length;
+          path.cut();
+          await autossh.said(/port down, restarting ssh/, from);
+          // The path heals, but nothing tells the server that the old client has gone: its session stays until sshd asks for it.
+          path.heal(old);
+          await autossh.said(/remote port forwarding failed for listen port 8080/, from);
+          // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
+          await sshd.logged(/Timeout, client not responding/);
+          await flows(there, autossh.stderr);
+          await flows(back, autossh.stderr);
+          await autossh.said(/connection ok/, autossh.lines().length);
+        },
+      );
 
   for (const [addresses, line, starts] of [
     [['127.0.0.1', '::1'], /monitor port 20000 is taken on the server/, 2],
     [['127.0.0.1'], /the heartbeat never came round through port 20000 of the server/, 3],
   ] as const)
-    it(`-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`, async (context) => {
-      const net = await network(context);
-      for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
-      const { autossh, there, back } = await open(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
-      await autossh.said(line);
-      await autossh.said(/connection ok/);
-      context.expect(autossh.starts()).toBe(starts);
-      await flows(there);
-      await flows(back);
-    });
+    itOverNetwork(
+      `-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`,
+      async (context) => {
+        const net = await network(context);
+        for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
+        const { autossh, there, back } = await openBoth(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
+        await autossh.said(line);
+        await autossh.said(/connection ok/);
+        context.expect(autossh.starts()).toBe(starts);
+        await flows(there);
+        await flows(back);
+      },
+    );
 
   for (const monitor of ['auto', '20000'])
-    it(`-M ${monitor}: the client's address changes`, async (context) => {
+    itOverNetwork(`-M ${monitor}: the client's address changes`, async (context) => {
       const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
-      const { autossh, there, back } = await open(context, net, monitor);
+      const { autossh, there, back } = await openBoth(context, net, monitor);
       const ssh = await autossh.ssh();
       net.path.changeClientAddress('10.99.0.77');
       await autossh.nextSsh(ssh);
