@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest';
-import { type Autossh, type AutosshOptions, startAutossh, tunnelArgs } from '../support/autossh.ts';
+import { type Autossh, type AutosshOptions, tunnelArgs } from '../support/autossh.ts';
 import { comesBack, flows, type Service, startService } from '../support/echo.ts';
+import { autosshIn, networkIn, sshdIn } from '../support/in-test.ts';
 import { itWith } from '../support/needs.ts';
-import { startNetPath, whyNoNetns } from '../support/netns.ts';
+import { whyNoNetns } from '../support/netns.ts';
 import { freePort } from '../support/port.ts';
 import { isAlive, signal } from '../support/processes.ts';
 import { type Sshd, startSshd } from '../support/sshd.ts';
@@ -17,16 +18,8 @@ import { until } from '../support/until.ts';
  */
 const POLL = { AUTOSSH_POLL: '3' };
 
-const startIn = ({ onTestFinished }: TestContext, options: AutosshOptions): Autossh => {
-  const autossh = startAutossh({ ...options, env: { ...POLL, ...options.env } });
-  onTestFinished(() => autossh.stop());
-  return autossh;
-};
-const ownSshd = async ({ onTestFinished }: TestContext, ...options: Parameters<typeof startSshd>): Promise<Sshd> => {
-  const sshd = await startSshd(...options);
-  onTestFinished(() => sshd.stop());
-  return sshd;
-};
+const startIn = (context: TestContext, options: AutosshOptions): Autossh =>
+  autosshIn(context, { ...options, env: { ...POLL, ...options.env } });
 
 describe.concurrent('faults', () => {
   let sshd: Sshd;
@@ -90,7 +83,7 @@ describe.concurrent('faults', () => {
   });
 
   it('a restarted sshd is found again', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const { autossh, at, ssh } = await open(context, { server });
     await server.restart();
     await autossh.nextSsh(ssh);
@@ -98,7 +91,7 @@ describe.concurrent('faults', () => {
   });
 
   it('an sshd that is away for a while is waited for, without a storm of starts', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const { autossh, at } = await open(context, { server });
     await server.kill();
     await until('some refused tries', () => refusals(autossh) >= 8, { state: autossh.stderr, deadlineMs: 60_000 });
@@ -109,7 +102,7 @@ describe.concurrent('faults', () => {
   });
 
   it('an sshd that stands still is noticed, and used again when it goes on', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const { autossh, at } = await open(context, { server });
     const from = autossh.lines().length;
     server.pause();
@@ -120,7 +113,7 @@ describe.concurrent('faults', () => {
   });
 
   it('ten clients with automatic ports beat side by side on one sshd', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const env = { AUTOSSH_POLL: '6', AUTOSSH_FIRST_POLL: '3' };
     const clients = await Promise.all(Array.from({ length: 10 }, () => open(context, { server, env })));
     await Promise.all(clients.map(({ autossh }) => autossh.said(/connection ok/)));
@@ -166,17 +159,7 @@ describe.concurrent('faults', () => {
   };
 
   const itOverNetwork = itWith(whyNoNetns());
-  /** A path, an sshd at its far end with `config`, an echo service at either end. */
-  const network = async (context: TestContext, config: string[] = []) => {
-    const path = await startNetPath();
-    context.onTestFinished(() => path.stop());
-    const { serverAddress: host } = path;
-    const sshd = await ownSshd(context, { host, port: 22, wrap: path.at('server'), config });
-    const service = await startService({ path: join(sshd.dir, 'service') });
-    context.onTestFinished(() => service.stop());
-    return { path, sshd, service };
-  };
-  type Network = Awaited<ReturnType<typeof network>>;
+  type Network = Awaited<ReturnType<typeof networkIn>>;
 
   /** A tunnel with a forward in each direction, both proven. */
   const openBoth = async (
@@ -202,7 +185,7 @@ describe.concurrent('faults', () => {
       itOverNetwork(
         `-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`,
         async (context) => {
-          const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+          const net = await networkIn(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
           const { path, sshd } = net;
           const { autossh, there, back } = await openBoth(context, net, monitor, [
             '-o',
@@ -231,7 +214,7 @@ describe.concurrent('faults', () => {
     itOverNetwork(
       `-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`,
       async (context) => {
-        const net = await network(context);
+        const net = await networkIn(context);
         for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
         const { autossh, there, back } = await openBoth(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
         await autossh.said(line);
@@ -244,7 +227,7 @@ describe.concurrent('faults', () => {
 
   for (const monitor of ['auto', '20000'])
     itOverNetwork(`-M ${monitor}: the client's address changes`, async (context) => {
-      const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+      const net = await networkIn(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
       const { autossh, there, back } = await openBoth(context, net, monitor);
       const ssh = await autossh.ssh();
       net.path.changeClientAddress('10.99.0.77');
