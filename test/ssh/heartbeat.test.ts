@@ -14,7 +14,8 @@ import { until } from '../support/until.ts';
 /** Beats on the wire. The fixed ports are the same on both sides, so that they need a server with ports of its own. */
 describe.concurrent('heartbeats', () => {
   const itOverNetwork = itWith(whyNoNetns());
-  const POLL = { AUTOSSH_POLL: '4', AUTOSSH_FIRST_POLL: '2' };
+  // A beat has half of AUTOSSH_POLL for each step: enough for a machine that is busy with other tests.
+  const POLL = { AUTOSSH_POLL: '10', AUTOSSH_FIRST_POLL: '3' };
 
   /** Two beats in a row were fine and ssh was started once. */
   const beatsTwice = async ({ expect }: TestContext, autossh: Autossh, starts = 1) => {
@@ -71,7 +72,7 @@ describe.concurrent('heartbeats', () => {
       const own = await autossh.said(/ssh child pid is/);
       const pid = own.match(/autossh\[(\d+)\]/)?.[1];
       for (const beat of beats)
-        context.expect(beat).toMatch(new RegExp(`^${escape(hostname())} autossh ${pid} \\d+ from the test$`));
+        context.expect(beat).toMatch(new RegExp(`^${quoted(hostname())} autossh ${pid} \\d+ from the test$`));
       context.expect(new Set(beats).size).toBe(beats.length);
       context.expect(beats.length).toBeGreaterThanOrEqual(2);
     },
@@ -155,7 +156,7 @@ describe.concurrent('heartbeats', () => {
 });
 
 const alarms = (autossh: Autossh) => autossh.lines().filter((line) => /received SIGALRM/.test(line)).length;
-const escape = (text: string) => text.replace(/[.\\+*?[\]^$(){}|]/g, '\\$&');
+const quoted = (text: string) => text.replace(/[.\\+*?[\]^$(){}|]/g, '\\$&');
 
 /** Answers whatever it hears with the first text that it ever heard. */
 const replays = () => {
@@ -181,7 +182,7 @@ const intrude = async (to: { path: string }): Promise<Socket> => {
       out = true;
     });
     socket.resume();
-    await delay(100);
+    await delay(1_000);
     if (!out) return socket;
     socket.destroy();
   }
