@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest';
-import { type Autossh, type AutosshOptions, startAutossh, tunnelArgs } from '../support/autossh.ts';
+import { type Autossh, type AutosshOptions, tunnelArgs } from '../support/autossh.ts';
 import { comesBack, flows, type Service, startService } from '../support/echo.ts';
+import { autosshIn, networkIn, sshdIn } from '../support/in-test.ts';
 import { itWith } from '../support/needs.ts';
-import { startNetPath, whyNoNetns } from '../support/netns.ts';
+import { whyNoNetns } from '../support/netns.ts';
 import { freePort } from '../support/port.ts';
 import { isAlive, signal } from '../support/processes.ts';
 import { type Sshd, startSshd } from '../support/sshd.ts';
@@ -17,16 +18,8 @@ import { until } from '../support/until.ts';
  */
 const POLL = { AUTOSSH_POLL: '3' };
 
-const startIn = ({ onTestFinished }: TestContext, options: AutosshOptions): Autossh => {
-  const autossh = startAutossh({ ...options, env: { ...POLL, ...options.env } });
-  onTestFinished(() => autossh.stop());
-  return autossh;
-};
-const ownSshd = async ({ onTestFinished }: TestContext, ...options: Parameters<typeof startSshd>): Promise<Sshd> => {
-  const sshd = await startSshd(...options);
-  onTestFinished(() => sshd.stop());
-  return sshd;
-};
+const startIn = (context: TestContext, options: AutosshOptions): Autossh =>
+  autosshIn(context, { ...options, env: { ...POLL, ...options.env } });
 
 describe.concurrent('faults', () => {
   let sshd: Sshd;
@@ -90,7 +83,7 @@ describe.concurrent('faults', () => {
   });
 
   it('a restarted sshd is found again', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const { autossh, at, ssh } = await open(context, { server });
     await server.restart();
     await autossh.nextSsh(ssh);
@@ -98,7 +91,7 @@ describe.concurrent('faults', () => {
   });
 
   it('an sshd that is away for a while is waited for, without a storm of starts', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const { autossh, at } = await open(context, { server });
     await server.kill();
     await until('some refused tries', () => refusals(autossh) >= 8, { state: autossh.stderr, deadlineMs: 60_000 });
@@ -109,7 +102,7 @@ describe.concurrent('faults', () => {
   });
 
   it('an sshd that stands still is noticed, and used again when it goes on', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const { autossh, at } = await open(context, { server });
     const from = autossh.lines().length;
     server.pause();
@@ -120,7 +113,7 @@ describe.concurrent('faults', () => {
   });
 
   it('ten clients with automatic ports beat side by side on one sshd', async (context) => {
-    const server = await ownSshd(context);
+    const server = await sshdIn(context);
     const env = { AUTOSSH_POLL: '6', AUTOSSH_FIRST_POLL: '3' };
     const clients = await Promise.all(Array.from({ length: 10 }, () => open(context, { server, env })));
     await Promise.all(clients.map(({ autossh }) => autossh.said(/connection ok/)));
@@ -165,20 +158,16 @@ describe.concurrent('faults', () => {
     return { autossh, at };
   };
 
-  /** A path, an sshd at its far end with `config`, an echo service at either end. */
-  const network = async (context: TestContext, config: string[] = []) => {
-    const path = await startNetPath();
-    context.onTestFinished(() => path.stop());
-    const { serverAddress: host } = path;
-    const sshd = await ownSshd(context, { host, port: 22, wrap: path.at('server'), config });
-    const service = await startService({ path: join(sshd.dir, 'service') });
-    context.onTestFinished(() => service.stop());
-    return { path, sshd, service };
-  };
-  type Network = Awaited<ReturnType<typeof network>>;
+  const itOverNetwork = itWith(whyNoNetns());
+  type Network = Awaited<ReturnType<typeof networkIn>>;
 
   /** A tunnel with a forward in each direction, both proven. */
-  const open = async (context: TestContext, { path, sshd, service }: Network, monitor: string, args: string[] = []) => {
+  const openBoth = async (
+    context: TestContext,
+    { path, sshd, service }: Network,
+    monitor: string,
+    args: string[] = [],
+  ) => {
     const there = { path: join(sshd.dir, 'there') };
     const forwards = ['-L', `${there.path}:${service.path}`, '-R', `8080:${service.path}`];
     const autossh = startIn(context, {
@@ -193,44 +182,53 @@ describe.concurrent('faults', () => {
 
   for (const monitor of ['auto', '20000'])
     for (const exits of ['yes', 'no'])
-      it(`-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`, async (context) => {
-        const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
-        const { path, sshd } = net;
-        const { autossh, there, back } = await open(context, net, monitor, ['-o', `ExitOnForwardFailure=${exits}`]);
-        await autossh.said(/connection ok/);
-        const old = clientPorts(sshd);
-        const from = autossh.lines().length;
-        path.cut();
-        await autossh.said(/port down, restarting ssh/, from);
-        // The path heals, but nothing tells the server that the old client has gone: its session stays until sshd asks for it.
-        path.heal(old);
-        await autossh.said(/remote port forwarding failed for listen port 8080/, from);
-        // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
-        await sshd.logged(/Timeout, client not responding/);
-        await flows(there, autossh.stderr);
-        await flows(back, autossh.stderr);
-        await autossh.said(/connection ok/, autossh.lines().length);
-      });
+      itOverNetwork(
+        `-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`,
+        async (context) => {
+          const net = await networkIn(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+          const { path, sshd } = net;
+          const { autossh, there, back } = await openBoth(context, net, monitor, [
+            '-o',
+            `ExitOnForwardFailure=${exits}`,
+          ]);
+          await autossh.said(/connection ok/);
+          const old = clientPorts(sshd);
+          const from = autossh.lines().length;
+          path.cut();
+          await autossh.said(/port down, restarting ssh/, from);
+          // The path heals, but nothing tells the server that the old client has gone: its session stays until sshd asks for it.
+          path.heal(old);
+          await autossh.said(/remote port forwarding failed for listen port 8080/, from);
+          // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
+          await sshd.logged(/Timeout, client not responding/);
+          await flows(there, autossh.stderr);
+          await flows(back, autossh.stderr);
+          await autossh.said(/connection ok/, autossh.lines().length);
+        },
+      );
 
   for (const [addresses, line, starts] of [
     [['127.0.0.1', '::1'], /monitor port 20000 is taken on the server/, 2],
     [['127.0.0.1'], /the heartbeat never came round through port 20000 of the server/, 3],
   ] as const)
-    it(`-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`, async (context) => {
-      const net = await network(context);
-      for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
-      const { autossh, there, back } = await open(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
-      await autossh.said(line);
-      await autossh.said(/connection ok/);
-      context.expect(autossh.starts()).toBe(starts);
-      await flows(there);
-      await flows(back);
-    });
+    itOverNetwork(
+      `-M port: the port is taken on ${addresses.join(' and ')} of the server, and the heartbeat goes another way`,
+      async (context) => {
+        const net = await networkIn(context);
+        for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
+        const { autossh, there, back } = await openBoth(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
+        await autossh.said(line);
+        await autossh.said(/connection ok/);
+        context.expect(autossh.starts()).toBe(starts);
+        await flows(there);
+        await flows(back);
+      },
+    );
 
   for (const monitor of ['auto', '20000'])
-    it(`-M ${monitor}: the client's address changes`, async (context) => {
-      const net = await network(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
-      const { autossh, there, back } = await open(context, net, monitor);
+    itOverNetwork(`-M ${monitor}: the client's address changes`, async (context) => {
+      const net = await networkIn(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+      const { autossh, there, back } = await openBoth(context, net, monitor);
       const ssh = await autossh.ssh();
       net.path.changeClientAddress('10.99.0.77');
       await autossh.nextSsh(ssh);
