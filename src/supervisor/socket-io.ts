@@ -88,7 +88,10 @@ const once = <T>(
       };
     const fail = finish(reject);
     const abort = () => fail(signal.reason);
-    const timer = setTimeout(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)), timeoutMs);
+    // After a halt of this process (a busy machine, a laptop that slept) Node runs its timers first, although what was waited for
+    // may have come long ago: one look at the sockets before the verdict.
+    const giveUp = () => setImmediate(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)));
+    const timer = setTimeout(giveUp, timeoutMs);
     signal.addEventListener('abort', abort, { once: true });
     if (signal.aborted) abort();
     else start(finish(resolve), fail);

@@ -49,7 +49,9 @@ const compareTimes = (original: readonly number[], ours: readonly number[], with
   };
   return original.length === ours.length && original.every(isClose)
     ? []
-    : [`ms from start to start, and to the end: expected ${original.join(', ')} (-${withinMs} to +${LATER * withinMs}), got ${ours.join(', ')}`];
+    : [
+        `ms from start to start, and to the end: expected ${original.join(', ')} (-${withinMs} to +${LATER * withinMs}), got ${ours.join(', ')}`,
+      ];
 };
 
 /** Equal, but for a second or two left on the alarm clock. */

@@ -4,8 +4,8 @@ import type { Observation, Place, Run, Scenario } from './scenario.ts';
 /** The heartbeats over fixed ports, byte by byte: a peer of the test's own stands where ssh and the server would. */
 const loop = ({ port }: Place) => ['-M', `${port}`, '-N', 'host'];
 const echo = ({ port, echoPort }: Place) => ['-M', `${port}:${echoPort}`, '-N', 'host'];
-/** Network timeouts are half the poll time: two seconds, which busy processors keep. */
-const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '4', AUTOSSH_MESSAGE: 'all is well' };
+/** Network timeouts are half the poll time: long enough that busy processors keep them. */
+const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'all is well' };
 const CLOSE = 1_000;
 
 /** Runs with the peer to its end, or until so many beats came round; finds the messages. */
@@ -34,7 +34,7 @@ const down = (id: string, args: Scenario['args'], manner: Manner, differs: Scena
   id,
   differs,
   args,
-  env: { ...BEATS, AUTOSSH_MAXSTART: '2' },
+  env: { ...BEATS, AUTOSSH_POLL: '6', AUTOSSH_MAXSTART: '2' },
   drive: withPeer(manner),
   withinMs: CLOSE,
 });
@@ -42,10 +42,10 @@ const down = (id: string, args: Scenario['args'], manner: Manner, differs: Scena
 export const HEARTBEAT: readonly Scenario[] = [
   ok('loop: beats', loop, 'loop'),
   ok('echo: beats', echo, 'echo'),
-  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '4' } },
+  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '10' } },
   {
     ...ok('AUTOSSH_FIRST_POLL before the first beat only', loop, 'loop'),
-    env: { AUTOSSH_FIRST_POLL: '3', AUTOSSH_POLL: '5' },
+    env: { AUTOSSH_FIRST_POLL: '3', AUTOSSH_POLL: '10' },
     drive: withPeer('loop', 2),
   },
   down('loop: nothing comes back', loop, 'silent loop', { 'monitor-port-taken': gaveUpTheLoop }),
@@ -74,7 +74,7 @@ export const HEARTBEAT: readonly Scenario[] = [
   {
     id: 'SIGHUP does not bring the beat forward',
     args: loop,
-    env: { AUTOSSH_POLL: '5' },
+    env: { AUTOSSH_POLL: '10' },
     drive: async (run) => {
       await run.watching(1);
       run.signal('SIGHUP');

@@ -15,7 +15,7 @@ export type Peer = {
 };
 
 export const startPeer = async (port: number, manner: Manner, pid: number): Promise<Peer> => {
-  const messages: string[] = [];
+  let received = '';
   const sockets = new Set<Socket>();
   const keep = (socket: Socket) => {
     sockets.add(socket);
@@ -31,7 +31,7 @@ export const startPeer = async (port: number, manner: Manner, pid: number): Prom
       back.on('close', () => guest.destroy());
     }
     guest.on('data', (bytes: Buffer) => {
-      messages.push(named(bytes.toString('latin1'), pid));
+      received += bytes.toString('latin1');
       if (manner.startsWith('silent')) return;
       back.write(
         manner.startsWith('garbled') ? Buffer.from(bytes.map((byte) => (byte === 0x77 ? 0x76 : byte))) : bytes,
@@ -43,7 +43,7 @@ export const startPeer = async (port: number, manner: Manner, pid: number): Prom
     server.listen(port, '127.0.0.1', resolve);
   });
   return {
-    messages: () => messages,
+    messages: () => received.split(/(?<=\n)/).map((message) => named(message, pid)),
     stop: () => {
       server.close();
       for (const socket of sockets) socket.destroy();

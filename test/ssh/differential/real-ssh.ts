@@ -5,7 +5,7 @@ import type { Observation, Place, Run, Scenario } from './scenario.ts';
 /** The real ssh and sshd, over a wire between two network namespaces: on one host the loop's two forwards would be in each other's way. */
 const REAL = { ssh: ['ssh'], inNetwork: true } as const;
 /** Time to log in before the first beat. */
-const BEATS = { AUTOSSH_FIRST_POLL: '5', AUTOSSH_POLL: '6', AUTOSSH_MESSAGE: 'real' };
+const BEATS = { AUTOSSH_FIRST_POLL: '5', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'real' };
 
 const loop = ({ port, sshd }: Place) => ['-M', `${port}`, ...sshd.sshArgs, '-N', sshd.destination];
 const echo = ({ port, echoPort, sshd }: Place) => [
@@ -65,7 +65,7 @@ export const REAL_SSH: readonly Scenario[] = [
       'no-look-at-a-stop': (original) => ({
         ...original,
         // The second look has no beat behind it.
-        log: original.log.toSpliced(original.log.findIndex((line) => /\([1-6] secs left/.test(line)) - 1, 3),
+        log: original.log.toSpliced(original.log.findIndex((line) => /\(([1-9]|10) secs left/.test(line)) - 1, 3),
       }),
     },
   },
@@ -180,9 +180,9 @@ function usesAnotherPort(original: Observation): Observation {
       'AUTOSSH: connection ok',
       'AUTOSSH: check on child SSH2',
       'AUTOSSH: clear alarm timer (0 secs left)',
-      'AUTOSSH: set alarm for 6 secs',
+      'AUTOSSH: set alarm for 10 secs',
       'AUTOSSH: received signal to exit (15)',
-      'AUTOSSH: clear alarm timer (6 secs left)',
+      'AUTOSSH: clear alarm timer (10 secs left)',
     ],
   };
 }
