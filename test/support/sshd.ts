@@ -32,8 +32,8 @@ export type SshdOptions = {
   user?: string;
   /** The server binary, for other versions of OpenSSH; absolute, because sshd re-executes itself. */
   binary?: string;
-  /** Put before the server's command, as FarSide.enter has it: it runs on another host. `host` and `port` are needed with it. */
-  enter?: readonly string[];
+  /** A command that runs the server, e.g. in a network namespace (netns.ts). `port` must be given then. */
+  wrap?: readonly string[];
 };
 export type KeyType = 'ed25519' | 'rsa' | 'ecdsa';
 
@@ -82,6 +82,7 @@ export type Sshd = {
 export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
   const { host = '127.0.0.1', user = userInfo().username, hostKeyType = 'ed25519', userKeyType = 'ed25519' } = options;
   const binary = options.binary ?? '/usr/sbin/sshd';
+  const { wrap = [] } = options;
   let { config = [], keyOptions = '' } = options;
   let port = options.port ?? (await freePort(host));
   const dir = mkdtempSync(join(tmpdir(), 'sshd-'));
@@ -127,8 +128,9 @@ export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
     const before = log().length;
     const said = () => log().slice(before);
     const fd = openSync(logFile, 'a');
-    const command = [...(options.enter ?? []), binary, '-D', '-e', '-f', configFile];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], { stdio: ['ignore', fd, fd] });
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...wrap, binary, '-D', '-e', '-f', configFile], {
+      stdio: ['ignore', fd, fd],
+    });
     closeSync(fd);
     let failure: Error | undefined;
     child.once('error', (error) => {
