@@ -260,7 +260,7 @@ describe('the pause before a start', () => {
           const shortLived = Math.floor((endedAt - startedAt) / 1000) < Math.max(10, Math.trunc(poll / 10));
           tries = shortLived ? tries + 1 : 0;
           const slow = tries - 5;
-          const grace = slow > 0 ? Math.min(poll, Math.trunc(((poll / 100) * slow * slow) / 3)) : 0;
+          const grace = slow > 0 ? Math.min(poll, Math.trunc((poll / 100) * (slow * (slow / 3)))) : 0;
           // A suspension in a pause leaves a counted try behind: from there on the count is not this simple.
           if (Number.isNaN(tries)) break;
           if (!asked) expect(at).toBe(endedAt + grace * 1000);
