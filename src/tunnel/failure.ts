@@ -116,7 +116,12 @@ const ROWS: readonly Row[] = [
     /^Read from remote host .*: (?:Connection|Operation) timed out/,
   ),
   // Behind a jump host these are the last words, whatever it was that happened there.
-  ...rows('RemoteClosed', () => BEFORE_LOGIN, /^Connection (?:closed|reset) by UNKNOWN port 65535/),
+  ...rows(
+    'RemoteClosed',
+    () => BEFORE_LOGIN,
+    /^Connection (?:closed|reset) by UNKNOWN port 65535/,
+    /^(?:kex|ssh)_exchange_identification: /,
+  ),
   ...rows(
     'RemoteClosed',
     () => rows('AuthFailed', undefined, /^Received disconnect from .*: Too many authentication failures/),
@@ -126,7 +131,6 @@ const ROWS: readonly Row[] = [
     'RemoteClosed',
     undefined,
     /^Connection (?:closed|reset) by /,
-    /^(?:kex|ssh)_exchange_identification: /,
     /^Connection to .* closed by remote host/,
     /^Read from remote host /,
     /^client_loop: send disconnect/,
