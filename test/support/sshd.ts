@@ -118,7 +118,9 @@ export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
     });
     writeFileSync(
       configFile,
-      [...config, ...baseConfig({ host, port, hostKey, authorizedKeys, dir })].join('\n').concat('\n'),
+      [...config, ...baseConfig({ host, port, hostKey, authorizedKeys, dir }).filter(isLeftTo(config))]
+        .join('\n')
+        .concat('\n'),
     );
   };
 
@@ -268,6 +270,10 @@ const baseConfig = (at: {
   'LogLevel VERBOSE',
 ];
 
+/** sshd takes the first value of a keyword, but the last MaxStartups: that one must not come twice. */
+const isLeftTo = (config: readonly string[]) => (line: string) =>
+  !(line.startsWith('MaxStartups') && config.some((own) => /^MaxStartups\b/i.test(own)));
+
 const clientArgs = ({ port, knownHosts, userKey }: { port: number; knownHosts: string; userKey: string }): string[] => [
   ...['-F', 'none', '-p', `${port}`, '-i', userKey],
   ...[
@@ -283,7 +289,9 @@ const clientArgs = ({ port, knownHosts, userKey }: { port: number; knownHosts: s
 ];
 
 const running = new Set<() => void>();
+let armed = false;
 const keepForExit = (end: () => void): void => {
-  if (running.size === 0) process.once('exit', () => [...running].map((one) => one()));
+  if (!armed) process.once('exit', () => [...running].map((one) => one()));
+  armed = true;
   running.add(end);
 };
