@@ -5,7 +5,7 @@ import { debug, info, type LogLine } from '../tunnel/log-line.ts';
 import { beatText } from './beat-text.ts';
 import type { ControlSocket } from './control-socket.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
-import { dial, type Guests, read, receiveGuests, TimeoutError } from './socket-io.ts';
+import { dial, read, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 export type ChannelOptions = {
@@ -76,18 +76,16 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
       const started = performance.now();
       const noisy = method === 'Ping' || !proven;
       options.expectNoise(noisy ? 1 : 0);
-      const guests = method === 'Ping' || server === null ? null : receiveGuests(server);
       let socket: Socket;
       try {
         socket = await dial({ path: out }, timeoutMs, signal);
       } catch (problem) {
-        guests?.close();
         return lost(errorText(problem));
       }
       try {
-        if (guests === null) {
+        if (method === 'Ping') {
           await read(socket, 1, timeoutMs, signal);
-        } else if (!(await comesBack(socket, guests, options, signal))) {
+        } else if (server !== null && !(await comesBack(socket, server, options, signal))) {
           if (proven) return lost('the server closed the channel of the heartbeat');
           // It answered, if only to refuse: that is what a ping asks for.
           method = 'Ping';
@@ -100,7 +98,6 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
       } catch (problem) {
         return lost(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
       } finally {
-        guests?.close();
         socket.destroy();
       }
     },
@@ -116,29 +113,25 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
  * Sends the text out and waits for it on any connection that comes back. True when it came; false when the way out was closed
  * before. A stranger who connects to the server's port and sends something else, or nothing, is passed over.
  */
-const comesBack = (out: Socket, guests: Guests, { message, timeoutMs }: ChannelOptions, signal: AbortSignal) => {
+const comesBack = (out: Socket, server: Server, { message, timeoutMs }: ChannelOptions, signal: AbortSignal) => {
   const text = beatText(message);
-  const heard = new AbortController();
-  const over = AbortSignal.any([signal, heard.signal]);
-  const received: Socket[] = [];
+  const guests: Socket[] = [];
+  let welcome = (_guest: Socket) => {};
   const result = new Promise<boolean>((resolve, reject) => {
-    const receive = async (): Promise<never> => {
-      for (;;) {
-        const guest = await guests.next(timeoutMs, over);
-        received.push(guest);
-        read(guest, text.length, timeoutMs, over).then(
-          (bytes) => bytes.equals(text) && resolve(true),
-          () => {},
-        );
-      }
+    welcome = (guest) => {
+      guests.push(guest);
+      read(guest, text.length, timeoutMs, signal).then(
+        (bytes) => bytes.equals(text) && resolve(true),
+        () => {},
+      );
     };
-    receive().catch(reject);
+    server.on('connection', welcome);
     out.write(text);
-    read(out, 1, timeoutMs, over).then(() => resolve(false), reject);
+    read(out, 1, timeoutMs, signal).then(() => resolve(false), reject);
   });
   return result.finally(() => {
-    heard.abort();
-    for (const guest of received) guest.destroy();
+    server.off('connection', welcome);
+    for (const guest of guests) guest.destroy();
   });
 };
 

@@ -16,37 +16,37 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** Those who connect to a server while this is open, in their order. */
+/** The connections to a server that is listening, in their order, none lost between one look and the next. */
 export type Guests = {
-  next(timeoutMs: number, signal: AbortSignal): Promise<Socket>;
-  /** Whoever was not taken is sent away. */
-  close(): void;
+  /** The next one; rejects with a TimeoutError, or the signal's reason. */
+  readonly next: (timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
+  /** Shows out those that were not asked for. */
+  readonly close: () => void;
 };
 
-/** Must be called before the way out is dialled: on a fast path the way back arrives while the dial is still being noticed. */
-export const receiveGuests = (server: Server): Guests => {
+export const queueGuests = (server: Server): Guests => {
   const waiting: Socket[] = [];
-  let taker: ((guest: Socket) => void) | null = null;
-  const receive = (guest: Socket) => {
-    if (taker === null) waiting.push(guest);
-    else taker(guest);
+  let serve: ((guest: Socket) => void) | null = null;
+  const come = (guest: Socket) => {
+    if (serve === null) waiting.push(guest);
+    else serve(guest);
   };
-  server.on('connection', receive);
+  server.on('connection', come);
   return {
     next: (timeoutMs, signal) => {
-      const taken = once<Socket>(timeoutMs, signal, (resolve) => {
+      const next = once<Socket>(timeoutMs, signal, (resolve) => {
         const first = waiting.shift();
-        if (first === undefined) taker = resolve;
+        if (first === undefined) serve = resolve;
         else resolve(first);
       });
-      const done = () => {
-        taker = null;
+      const forget = () => {
+        serve = null;
       };
-      taken.then(done, done);
-      return taken;
+      next.then(forget, forget);
+      return next;
     },
     close: () => {
-      server.off('connection', receive);
+      server.off('connection', come);
       for (const guest of waiting) guest.destroy();
     },
   };
@@ -88,7 +88,10 @@ const once = <T>(
       };
     const fail = finish(reject);
     const abort = () => fail(signal.reason);
-    const timer = setTimeout(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)), timeoutMs);
+    // After a halt of this process (a busy machine, a laptop that slept) Node runs its timers first, although what was waited for
+    // may have come long ago: one look at the sockets before the verdict.
+    const giveUp = () => setImmediate(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)));
+    const timer = setTimeout(giveUp, timeoutMs);
     signal.addEventListener('abort', abort, { once: true });
     if (signal.aborted) abort();
     else start(finish(resolve), fail);

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type FarSide, makeFarSide } from '../support/netns.ts';
+import { type FarSide, makeFarSide } from '../support/far-side.ts';
 import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
 import { type Relay, startRelay } from '../support/relay.ts';
@@ -142,7 +142,7 @@ const setStage = async (): Promise<Stage> => {
     config: ['MaxStartups 100', 'ClientAliveInterval 2', 'ClientAliveCountMax 1'],
     host: bastion.far,
     port: 22,
-    enter: bastion.enter,
+    wrap: bastion.enter,
   });
   const service = createServer((guest) => {
     guest.on('error', () => {});
