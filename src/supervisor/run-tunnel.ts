@@ -4,6 +4,7 @@ import {
   type Effect,
   type Event,
   type Exit,
+  type Failure,
   type Now,
   newTunnel,
   type Policy,
@@ -24,11 +25,14 @@ export type Launch = {
   readonly heartbeat: Heartbeat;
 };
 
+/** Why no ssh can be started now; the policy decides when it is tried again. */
+export type Unable = { readonly unable: Failure };
+
 export type RunOptions = {
   readonly policy: Policy;
   readonly bornAt: number;
   /** Makes the next ssh's command line and heartbeat; called once for each start. */
-  readonly launch: () => Launch;
+  readonly launch: () => Launch | Unable;
   /** Told of every event and what it changed, before anything is done about it: the one source of logs, metrics and status. */
   readonly onTransition: (before: Tunnel, event: Event, after: Tunnel, now: Now) => void;
   /** ssh's stderr as it comes, and line by line. */
@@ -108,6 +112,11 @@ export const runTunnel = (options: RunOptions): Running => {
 
   const spawn = (): void => {
     const launch = options.launch();
+    if ('unable' in launch) {
+      heartbeat = null;
+      dispatch({ type: 'exited', code: null, signal: null, ...launch.unable });
+      return;
+    }
     const mine = new AbortController();
     connection = mine;
     heartbeat = launch.heartbeat;

@@ -23,8 +23,7 @@ export const serveHttp = (routes: Routes, listen: { host: string; port: number }
     };
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return reply({ status: 405, body: `expected GET, got ${request.method}\n` });
-    if (route === undefined)
-      return reply({ status: 404, body: `expected one of ${Object.keys(routes).join(' ')}\n` });
+    if (route === undefined) return reply({ status: 404, body: `expected one of ${Object.keys(routes).join(' ')}\n` });
     Promise.resolve()
       .then(route)
       .then(reply, () => reply({ status: 500, body: 'internal error\n' }));

@@ -2,7 +2,8 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Names and help of everything a tunnel counts; dashboards, alerts and docs use the same constants. Times are in seconds. */
 export const TUNNEL_METRICS = {
-  autossh_tunnel_up: 'Whether bytes go round through the tunnel: 1 since the last heartbeat that came back, 0 without a connection.',
+  autossh_tunnel_up:
+    'Whether bytes go round through the tunnel: 1 since the last heartbeat that came back, 0 without a connection.',
   autossh_forward_up: 'Whether a forward of the tunnel is in place.',
   autossh_heartbeat_rtt_seconds: 'Round-trip time of heartbeats through the tunnel.',
   autossh_last_heartbeat_timestamp_seconds: 'When the last heartbeat came back, as Unix time; 0 before the first.',
@@ -38,7 +39,11 @@ const RTT_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 /** The metrics of one tunnel. Every series that can matter to an alert exists from the start, at 0. */
 export const createTunnelMetrics = (tunnel: string, version: string, reasons: readonly string[]): TunnelMetrics => {
   const registry = new Registry();
-  const about = <N extends keyof typeof TUNNEL_METRICS>(name: N) => ({ name, help: TUNNEL_METRICS[name], registers: [registry] });
+  const about = <N extends keyof typeof TUNNEL_METRICS>(name: N) => ({
+    name,
+    help: TUNNEL_METRICS[name],
+    registers: [registry],
+  });
   const gauge = (name: keyof typeof TUNNEL_METRICS, ...more: string[]) =>
     new Gauge({ ...about(name), labelNames: ['tunnel', ...more] });
   const counter = (name: keyof typeof TUNNEL_METRICS, ...more: string[]) =>
@@ -47,7 +52,11 @@ export const createTunnelMetrics = (tunnel: string, version: string, reasons: re
 
   const up = gauge('autossh_tunnel_up');
   const forwardUp = gauge('autossh_forward_up', 'forward');
-  const rtt = new Histogram({ ...about('autossh_heartbeat_rtt_seconds'), labelNames: ['tunnel'], buckets: RTT_BUCKETS });
+  const rtt = new Histogram({
+    ...about('autossh_heartbeat_rtt_seconds'),
+    labelNames: ['tunnel'],
+    buckets: RTT_BUCKETS,
+  });
   const last = gauge('autossh_last_heartbeat_timestamp_seconds');
   const starts = counter('autossh_ssh_starts_total');
   const disconnects = counter('autossh_disconnects_total', 'reason');

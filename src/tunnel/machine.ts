@@ -36,7 +36,7 @@ export type Exit = {
   readonly spawnError?: string;
 };
 
-export type RestartWhy = 'signal' | 'monitorPort' | 'remoteForward' | 'changed';
+export type RestartWhy = 'signal' | 'monitorPort' | 'remoteForward' | 'changed' | 'lifetime' | 'asked';
 
 /** `wait` ends a pause before ssh is started, `alarm` asks for a beat, `connect` and `kill` are deadlines, `lifetime` the end. */
 export type TimerName = 'wait' | 'alarm' | 'connect' | 'kill' | 'lifetime';

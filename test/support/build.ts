@@ -1,6 +1,6 @@
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { type BuildOptions, build } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -19,35 +19,55 @@ const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o]
 /** For a SIGUSR1 that comes before src/supervisor/sigusr1.ts has run: no word on stderr, no port that could be taken or guessed. */
 const NO_DEBUGGER = '--inspect-publish-uid=http --inspect-port=0';
 
-/** The binaries: entry, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
-const binaries = [{ name: 'autossh', flags: `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER}` }];
+/** The binaries, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
+const LEAN = `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER}`;
+const binaries = [
+  { name: 'autossh', flags: LEAN },
+  { name: 'autossh-operator', flags: LEAN },
+];
+/** Commands of autossh-operator, which it loads when they are asked for. */
+const parts = ['sidecar'];
 
-/** Bundles every binary into dist/. Throws what esbuild throws. */
+/** Bundles every binary and every part into dist/. Throws what esbuild throws. */
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
   const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8')) as { version: string };
+  await mkdir(outdir, { recursive: true });
   for (const { name, flags } of binaries) {
     const outfile = `${outdir}/${name}.cjs`;
-    const options: BuildOptions = {
-      entryPoints: [`${root}src/bin/${name}.ts`],
-      outfile,
-      bundle: true,
-      platform: 'node',
-      format: 'cjs',
-      target: 'node22',
-      minify: true,
-      legalComments: 'none',
-      define: { 'process.env.AUTOSSH_OPERATOR_VERSION': JSON.stringify(version) },
-      logLevel: 'warning',
-      write: false,
-    };
-    const result = await build(options);
-    const code = result.outputFiles?.[0]?.text;
-    if (code === undefined) throw new Error(`esbuild wrote nothing for ${name}`);
     await rm(outfile, { force: true });
-    await mkdir(outdir, { recursive: true });
-    await writeFile(outfile, launcher(name, flags) + NODE_20 + code);
+    await writeFile(outfile, launcher(name, flags) + NODE_20 + (await bundle(name, version)));
     await chmod(outfile, 0o755);
   }
+  for (const name of parts) await writeFile(`${outdir}/${name}.cjs`, await bundle(name, version));
+};
+
+/** The code of src/bin/NAME.ts with all it imports; what it imports dynamically stays a file beside it. */
+const bundle = async (name: string, version: string): Promise<string> => {
+  const options: BuildOptions = {
+    entryPoints: [`${root}src/bin/${name}.ts`],
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node22',
+    minify: true,
+    legalComments: 'none',
+    define: { 'process.env.AUTOSSH_OPERATOR_VERSION': JSON.stringify(version) },
+    logLevel: 'warning',
+    write: false,
+    plugins: [partsBeside],
+  };
+  const code = (await build(options)).outputFiles?.[0]?.text;
+  if (code === undefined) throw new Error(`esbuild wrote nothing for ${name}`);
+  return code;
+};
+
+const partsBeside: Plugin = {
+  name: 'parts-beside',
+  setup: (bundler) => {
+    bundler.onResolve({ filter: /^\.\/\w+\.ts$/ }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path: path.replace(/\.ts$/, '.cjs'), external: true } : null,
+    );
+  },
 };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

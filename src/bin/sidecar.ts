@@ -1,0 +1,18 @@
+import '../supervisor/sigusr1.ts';
+import { parseArgs } from 'node:util';
+import { HEALTH_PORT } from '../api/names.ts';
+import { superviseResident } from '../supervisor/supervise-resident.ts';
+
+const { values } = parseArgs({
+  args: process.argv.slice(3),
+  options: {
+    'http-host': { type: 'string', default: '::' },
+    'http-port': { type: 'string', default: String(HEALTH_PORT) },
+  },
+});
+process.title = 'autossh';
+void superviseResident({
+  env: process.env,
+  listen: { host: values['http-host'], port: Number(values['http-port']) },
+  version: process.env['AUTOSSH_OPERATOR_VERSION'] ?? 'unknown',
+}).then((code) => process.exit(code));

@@ -1,0 +1,98 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DEFAULTS } from '../api/defaults.ts';
+import { parseDocument, type TunnelDocument } from '../api/document.ts';
+import { MOUNT_ROOT, TUNNEL_VARIABLE } from '../api/hand-over.ts';
+import { errorText } from '../api/parse.ts';
+import { pickResidentEnv, RESIDENT_ENV_NAMES, type ResidentEnv, residentEnvProblem } from '../api/resident-env.ts';
+
+/** Everything a resident supervisor runs on, with every default filled in. Times are in the units their names say. */
+export type ResidentConfig = {
+  readonly document: TunnelDocument;
+  readonly periodMs: number;
+  readonly firstPeriodMs: number;
+  readonly timeoutMs: number;
+  readonly provenMs: number;
+  /** 0: never. */
+  readonly maxLifetimeMs: number;
+  readonly message: string;
+  readonly logLevel: number;
+};
+
+export type ReadConfig =
+  | { readonly ok: true; readonly config: ResidentConfig; readonly warnings: readonly string[] }
+  | { readonly ok: false; readonly problem: string };
+
+/** The longest text of a variable that is read from a file. */
+const MOST_BYTES = 131_072;
+
+/**
+ * Reads the configuration: files of the mounted ConfigMaps and Secrets before the environment, since files follow a change and the
+ * environment does not; spec.env (the tunnel's own ConfigMap) before envFrom, the later of those before the earlier. A variable that
+ * makes no sense is left out with a warning; a document that makes none is a problem, since there is nothing to run.
+ */
+export const readResidentConfig = (
+  env: Readonly<Record<string, string | undefined>>,
+  root: string = MOUNT_ROOT,
+): ReadConfig => {
+  const own = readDirectory(join(root, 'config'));
+  const text = own[TUNNEL_VARIABLE] ?? env[TUNNEL_VARIABLE];
+  if (text === undefined)
+    return {
+      ok: false,
+      problem: `expected the tunnel in ${join(root, 'config', TUNNEL_VARIABLE)} or in the variable ${TUNNEL_VARIABLE}; got neither: is the controller running?`,
+    };
+  const parsed = parseDocument(text);
+  if (!parsed.ok) return { ok: false, problem: `${TUNNEL_VARIABLE}: ${parsed.errors.map(errorText).join('; ')}` };
+
+  const sources: ResidentEnv[] = [env, ...envDirectories(root).map(readDirectory), own].map(pickResidentEnv);
+  const warnings: string[] = [];
+  const settings: Record<string, string> = {};
+  for (const source of sources)
+    for (const [name, value] of Object.entries(source)) {
+      const problem = residentEnvProblem(name as keyof ResidentEnv, value);
+      if (problem === null) settings[name] = value;
+      else warnings.push(problem);
+    }
+  return { ok: true, config: resolve(parsed.value, settings), warnings };
+};
+
+const resolve = (document: TunnelDocument, settings: ResidentEnv): ResidentConfig => {
+  const number = (text: string | undefined, otherwise: number) => (text === undefined ? otherwise : Number(text));
+  const { heartbeat } = document;
+  const period = heartbeat.periodSeconds ?? number(settings.AUTOSSH_POLL, DEFAULTS.heartbeat.periodSeconds);
+  return {
+    document,
+    periodMs: period * 1000,
+    firstPeriodMs: number(settings.AUTOSSH_FIRST_POLL, period) * 1000,
+    timeoutMs: heartbeat.timeoutSeconds * 1000,
+    provenMs: number(settings.AUTOSSH_GATETIME, DEFAULTS.gateTimeSeconds) * 1000,
+    maxLifetimeMs: number(settings.AUTOSSH_MAXLIFETIME, DEFAULTS.maxLifetimeSeconds) * 1000,
+    message: settings.AUTOSSH_MESSAGE ?? '',
+    logLevel: settings.AUTOSSH_DEBUG !== undefined ? 7 : number(settings.AUTOSSH_LOGLEVEL, DEFAULTS.logLevel),
+  };
+};
+
+const envDirectories = (root: string): string[] => {
+  try {
+    return readdirSync(join(root, 'env'))
+      .filter((name) => /^\d+$/.test(name))
+      .sort((a, b) => Number(a) - Number(b))
+      .map((name) => join(root, 'env', name));
+  } catch {
+    return [];
+  }
+};
+
+/** A directory of one file per variable (envdir), of which only the closed list is looked at; what cannot be read is not there. */
+const readDirectory = (dir: string): Record<string, string> =>
+  Object.fromEntries(
+    [TUNNEL_VARIABLE, ...RESIDENT_ENV_NAMES].flatMap((name) => {
+      try {
+        const text = readFileSync(join(dir, name), 'utf8');
+        return text.length > MOST_BYTES ? [] : [[name, text.replace(/\n$/, '')]];
+      } catch {
+        return [];
+      }
+    }),
+  );

@@ -1,0 +1,88 @@
+import type { Server } from 'node:http';
+import { type Answer, serveHttp } from '../telemetry/http-server.ts';
+import type { TunnelMetrics } from '../telemetry/metrics.ts';
+import type { ResidentState } from '../tunnel/resident-state.ts';
+
+/** What the probes and the status tell; asked at each request. */
+export type ResidentView = {
+  readonly state: ResidentState;
+  readonly tunnel: string;
+  readonly generation: number;
+  readonly method: string;
+  /** Why the newest configuration is not in force; null: it is. */
+  readonly configProblem: string | null;
+  /** Whether a startup probe has to wait for the first beat. */
+  readonly waitsForTunnel: boolean;
+  /** Why the supervisor is to be restarted; null: it is well. An outage of the tunnel is no such reason. */
+  readonly unwell: string | null;
+};
+
+/**
+ * The pod's view of the tunnel: probes, metrics, and a status without hosts, users or words of ssh, since whoever reaches the pod can
+ * read it.
+ */
+export const serveResident = (
+  view: () => ResidentView,
+  metrics: TunnelMetrics,
+  listen: { host: string; port: number },
+): Promise<Server> =>
+  serveHttp(
+    {
+      '/startupz': () => startup(view()),
+      '/livez': () => {
+        const { unwell } = view();
+        return unwell === null ? ok('ok') : notYet(unwell);
+      },
+      '/readyz': () => {
+        const { state } = view();
+        return state.connected
+          ? ok('connected')
+          : notYet(state.suspended ? 'suspended' : (state.reason ?? 'not connected'));
+      },
+      '/metrics': async () => {
+        const { body, type } = await metrics.text();
+        return { status: 200, body, type };
+      },
+      '/status': () => ({ status: 200, body: `${JSON.stringify(statusOf(view()))}\n`, type: 'application/json' }),
+    },
+    listen,
+  );
+
+const startup = ({ state, waitsForTunnel }: ResidentView): Answer =>
+  !waitsForTunnel || state.everConnected || state.suspended
+    ? ok('started')
+    : notYet(state.reason ?? 'no heartbeat yet');
+
+const ok = (body: string): Answer => ({ status: 200, body: `${body}\n` });
+const notYet = (body: string): Answer => ({ status: 503, body: `${body}\n` });
+
+/** What the controller reads from every pod. Fields are only ever added. */
+export type PodStatus = {
+  readonly tunnel: string;
+  readonly connected: boolean;
+  readonly suspended: boolean;
+  readonly reason: string | null;
+  readonly generation: number;
+  readonly configAccepted: boolean;
+  readonly heartbeatMethod: string;
+  readonly connectedSince: string | null;
+  readonly lastHeartbeat: string | null;
+  readonly sshStarts: number;
+  readonly disconnects: number;
+};
+
+const statusOf = ({ state, tunnel, generation, method, configProblem }: ResidentView): PodStatus => ({
+  tunnel,
+  connected: state.connected,
+  suspended: state.suspended,
+  reason: state.reason,
+  generation,
+  configAccepted: configProblem === null,
+  heartbeatMethod: method,
+  connectedSince: time(state.connectedSince),
+  lastHeartbeat: time(state.lastBeatAt),
+  sshStarts: state.starts,
+  disconnects: state.failures,
+});
+
+const time = (unixMs: number | null): string | null => (unixMs === null ? null : new Date(unixMs).toISOString());
