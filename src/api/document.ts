@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type FieldError, fieldErrorsOf, type Parsed } from './parse.ts';
 import { HEARTBEAT_METHODS } from './schema-workings.ts';
 import { algorithms, forwardName, host, httpPath, knownHostsText, listenHost, port, socketPath, user } from './text.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isIP } from './ip.ts';
 import { type Rule, ruled } from './rule.ts';
 
