@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { CATEGORIES, GROUP, KIND, MAX_TUNNEL_NAME, PLURAL, SHORT_NAMES, SINGULAR, VERSION } from './names.ts';
 import { VALIDATIONS } from './rule.ts';
 import { specSchema, sshTunnelSchema } from './ssh-tunnel.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type FieldError, fieldErrorsOf, type Parsed } from './parse.ts';
 import { HEARTBEAT_METHODS } from './schema-workings.ts';
 import { algorithms, forwardName, host, httpPath, knownHostsText, listenHost, port, socketPath, user } from './text.ts';
@@ -106,8 +106,8 @@ export type Hop = TunnelDocument['ssh'];
 export type DocumentForward = TunnelDocument['forwards'][number];
 export type Endpoint = z.output<typeof listen>;
 
-/** A variable of an environment must stay below 128 KiB, name included; half of it is far more than the bounds of the schema allow. */
-export const MAX_DOCUMENT_BYTES = 65_536;
+/** A variable of an environment must stay below 128 KiB, name included; the bounds of the schema keep every document below this. */
+export const MAX_DOCUMENT_BYTES = 112 * 1024;
 
 /** Reads AUTOSSH_TUNNEL; errors have the paths of the document. */
 export const parseDocument = (text: string): Parsed<TunnelDocument> => {

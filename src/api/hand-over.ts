@@ -52,7 +52,7 @@ export const documentOf = (tunnel: SshTunnel): TunnelDocument => {
 
 /**
  * The data of the tunnel's ConfigMap: AUTOSSH_TUNNEL and the AUTOSSH_* of spec.env, nothing else. heartbeat.periodSeconds wins over
- * AUTOSSH_POLL, so AUTOSSH_POLL then says the same. Sorted keys: the same tunnel, the same bytes.
+ * AUTOSSH_POLL, so AUTOSSH_POLL then says the same. The same tunnel, the same bytes.
  */
 export const configMapData = (tunnel: SshTunnel): Record<string, string> => {
   const { periodSeconds } = tunnel.spec.heartbeat;

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { type SshTunnel, sshTunnelSchema } from './ssh-tunnel.ts';
 
 /** One thing that is wrong with an object, in the words of the API server. */

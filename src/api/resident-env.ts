@@ -54,7 +54,7 @@ export type ResidentEnv = Readonly<Partial<Record<ResidentEnvName, string>>>;
 export const pickResidentEnv = (all: Readonly<Record<string, string | undefined>>): ResidentEnv =>
   Object.fromEntries(
     RESIDENT_ENV_NAMES.flatMap((name) => {
-      const value = Object.hasOwn(all, name) ? all[name] : undefined;
+      const value = all[name];
       return value === undefined ? [] : [[name, value]];
     }),
   );

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 /**
  * One rule that a type cannot say, twice: `cel` for the API server, `holds` for everybody else. The two must mean the same; the table

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULTS } from './defaults.ts';
 import { ruled } from './rule.ts';
 import { envName, forwardName, host, httpPath, listenHost, port, socketPath } from './text.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULTS } from './defaults.ts';
 import { SIDECAR_UID } from './names.ts';
 import { ruled } from './rule.ts';

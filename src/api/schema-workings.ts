@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULTS } from './defaults.ts';
 import { RESIDENT_ENV, RESIDENT_ENV_NAMES, type ResidentEnvName, residentEnvProblem } from './resident-env.ts';
 import { type Rule, ruled } from './rule.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULTS } from './defaults.ts';
 import { API_VERSION, KIND, MAX_TUNNEL_NAME } from './names.ts';
 import { ruled, VALIDATIONS } from './rule.ts';

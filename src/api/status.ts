@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { CONDITION_TYPES } from './conditions.ts';
 
 const count = (what: string) => z.int().min(0).optional().describe(what);

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isIP } from './ip.ts';
 import { type Rule, ruled } from './rule.ts';
 
@@ -59,7 +59,7 @@ export const socketPath = () =>
 /** A list of algorithms as ssh_config has it: names with commas; +, - and ^ in front change the default list; * and ? match. */
 export const algorithms = () =>
   text(
-    1024,
+    512,
     '^[+^-]?[A-Za-z0-9*?][A-Za-z0-9@.*?-]*(,[A-Za-z0-9*?][A-Za-z0-9@.*?-]*)*$',
     'algorithm names with commas between and without blanks, or such a list after "+", "-" or "^"',
   );

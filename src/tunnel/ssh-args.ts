@@ -90,7 +90,7 @@ const loginOf = (hop: Hop, { knownHosts }: TunnelDocument, places: Places) => {
     throw new CannotCompile(`expected a known_hosts file for ${hop.knownHosts}; got none`);
   return {
     identityFile: configPath(files.identityFile),
-    certificateFile: files.certificateFile === undefined ? 'none' : configPath(files.certificateFile),
+    certificateFile: files.certificateFile === undefined ? null : configPath(files.certificateFile),
     identityAgent: files.identityAgent === undefined ? 'none' : configPath(files.identityAgent),
     knownHostsFile: source === 'Insecure' || file === undefined ? null : configPath(file),
   };

@@ -6,7 +6,7 @@ export type Option = readonly [keyword: string, value: string];
 /** What one login needs; paths are as ssh_config takes them. A null known_hosts file is insecureSkipVerify. */
 export type Login = {
   readonly identityFile: string;
-  readonly certificateFile: string;
+  readonly certificateFile: string | null;
   readonly identityAgent: string;
   readonly knownHostsFile: string | null;
 };
@@ -34,7 +34,7 @@ export const enforced = (login: Login): Option[] => [
   ['PasswordAuthentication', 'no'],
   ['KbdInteractiveAuthentication', 'no'],
   ['IdentityFile', login.identityFile],
-  ['CertificateFile', login.certificateFile],
+  ...(login.certificateFile === null ? [] : [['CertificateFile', login.certificateFile] as const]),
   ['IdentityAgent', login.identityAgent],
   ['AddKeysToAgent', 'no'],
   ['PKCS11Provider', 'none'],
