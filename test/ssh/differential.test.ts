@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, it } from 'vitest';
@@ -71,5 +72,11 @@ describe('the table', () => {
   it('proves every named difference', ({ expect }) => {
     const proven = new Set(SCENARIOS.flatMap(({ differs = {} }) => Object.keys(differs)));
     expect([...proven].sort()).toEqual(Object.keys(DIFFERENCES).sort());
+  });
+
+  it('is what docs/autossh.md says', async ({ expect }) => {
+    const docs = await readFile(new URL('../../docs/autossh.md', import.meta.url), 'utf8');
+    const said = Object.fromEntries([...docs.matchAll(/^- \*\*(\S+)\*\*: (.*)$/gm)].map(([, id, why]) => [id, why]));
+    expect(said).toEqual(DIFFERENCES);
   });
 });

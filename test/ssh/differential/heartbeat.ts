@@ -1,3 +1,4 @@
+import { logFrom } from './differences.ts';
 import { type Manner, startPeer } from './peer.ts';
 import type { Observation, Place, Run, Scenario } from './scenario.ts';
 
@@ -70,6 +71,30 @@ export const HEARTBEAT: readonly Scenario[] = [
       await run.over();
     },
     withinMs: CLOSE,
+  },
+  {
+    id: 'SIGTERM during a beat',
+    args: loop,
+    env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '20' },
+    drive: async (run) => {
+      const peer = await startPeer(run.port, 'silent', run.pid());
+      try {
+        await run.watching(1);
+        await peer.hasGuest();
+        run.signal('SIGTERM');
+        await run.over();
+      } finally {
+        peer.stop();
+      }
+    },
+    differs: {
+      'signal-during-a-beat': logFrom(
+        /error polling/,
+        5,
+        'AUTOSSH: received signal to exit (15)',
+        'AUTOSSH: clear alarm timer (0 secs left)',
+      ),
+    },
   },
   {
     id: 'SIGHUP does not bring the beat forward',
