@@ -51,7 +51,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
 
   const tidy = await scenario.prepare?.(place);
 
-  const network = scenario.inNetwork ? place.network.at('client') : [];
+  const network = scenario.inNetwork ? place.net().network.at('client') : [];
   const [file = '', ...rest] = [...network, ...(syslog?.command ?? []), program, ...args];
   const child = spawn(file, rest, {
     cwd: place.work,
