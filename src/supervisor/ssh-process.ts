@@ -57,13 +57,17 @@ export const startSsh = (options: SshOptions): SshProcess => {
     return { spawnError: 'could not be started' };
   }
   child.stderr?.on('data', (chunk: Uint8Array) => options.onStderr(chunk));
+  // A helper that waits for a silent host does not notice that ssh is gone: it is told.
+  let helpers: number[] = [];
+  child.once('exit', () => {
+    for (const helper of helpers) killQuietly(helper);
+  });
   void settled(child).then(options.onExit);
   return {
     pid,
     kill: (signal) => {
-      const helpers = signal === 'SIGKILL' ? childrenOf(pid) : [];
+      helpers = childrenOf(pid);
       running.kill(signal);
-      for (const helper of helpers) killQuietly(helper);
     },
   };
 };
@@ -96,7 +100,7 @@ const childrenOf = (pid: number): number[] => {
 
 const killQuietly = (pid: number): void => {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, 'SIGTERM');
   } catch {
     // It is gone already.
   }
