@@ -43,7 +43,10 @@ describe('ours and autossh 1.4g do the same', () => {
     await new Promise<void>((resolve) => taken.listen(takenPort, '127.0.0.1', resolve));
     ends.push(() => taken.close());
     const network = noNetwork === null ? await startNetPath() : null;
-    const sshd = network && (await startSshd({ host: network.serverAddress, port: 2222, wrap: network.at('server') }));
+    // The remote shell reads no start-up files of this machine's user.
+    const config = ['SetEnv HOME=/nonexistent'];
+    const at = { host: network?.serverAddress ?? '', port: 2222, wrap: network?.at('server') ?? [], config };
+    const sshd = network && (await startSshd(at));
     ends.push(() => network?.stop());
     ends.push(() => sshd?.stop());
     const net = () => {

@@ -34,7 +34,7 @@ describe('compare', () => {
     ['number of starts', { starts: [...observed.starts, ...observed.starts] }],
     ['a log line more', { log: [...observed.log, 'AUTOSSH: hello'] }],
     ['the order of log lines', { log: [...observed.log].reverse() }],
-    ['the alarm clock', { log: ['AUTOSSH: clear alarm timer (590 secs left)', 'AUTOSSH: signalled to exit'] }],
+    ['the alarm clock', { log: ['AUTOSSH: clear alarm timer (580 secs left)', 'AUTOSSH: signalled to exit'] }],
     ['what is left behind', { left: ['pid'] }],
   ])('finds a difference in %s', (_what, change) => {
     expect(compare(scenario, outcome(), outcome(change))).toHaveLength(1);

@@ -7,7 +7,7 @@ const loop = ({ port }: Place) => ['-M', `${port}`, '-N', 'host'];
 const echo = ({ port, echoPort }: Place) => ['-M', `${port}:${echoPort}`, '-N', 'host'];
 /** Network timeouts are half the poll time: long enough that busy processors keep them. */
 const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'all is well' };
-const CLOSE = 1_000;
+const CLOSE = 2_000;
 
 /** Runs with the peer to its end, or until so many beats came round; finds the messages. */
 const withPeer = (manner: Manner, beats?: number) => async (run: Run) => {

@@ -26,7 +26,7 @@ const afterBeats = (beats: number) => async (run: Run) => {
 };
 
 export const REAL_SSH: readonly Scenario[] = [
-  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 1_000 },
+  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 2_000 },
   {
     id: 'real ssh: echo',
     args: echo,
@@ -43,7 +43,7 @@ export const REAL_SSH: readonly Scenario[] = [
       return () => server.close();
     },
     drive: afterBeats(2),
-    withinMs: 1_000,
+    withinMs: 2_000,
   },
   {
     id: 'real ssh: stopped, so that no beat comes round',
@@ -60,7 +60,7 @@ export const REAL_SSH: readonly Scenario[] = [
       await run.logged(/set alarm for/, 4);
       run.signal('SIGTERM');
     },
-    withinMs: 1_500,
+    withinMs: 2_000,
     differs: {
       'no-look-at-a-stop': (original) => ({
         ...original,

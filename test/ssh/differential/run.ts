@@ -34,6 +34,9 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
   const env: Env = {
     PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
     HOME: dir,
+    // What ours makes there goes with the run, even if the run is killed.
+    TMPDIR: dir,
+    XDG_RUNTIME_DIR: undefined,
     PWD: place.work,
     // Else ours would start an agent of its own.
     SSH_AUTH_SOCK: join(dir, 'no-agent'),
