@@ -57,13 +57,19 @@ export const startSsh = (options: SshOptions): SshProcess => {
     return { spawnError: 'could not be started' };
   }
   child.stderr?.on('data', (chunk: Uint8Array) => options.onStderr(chunk));
+  // A helper that waits for a silent host does not notice that ssh is gone: it is told.
+  let helpers: number[] = [];
+  let asked: 'SIGTERM' | 'SIGKILL' = 'SIGTERM';
+  child.once('exit', () => {
+    for (const helper of helpers) killQuietly(helper, asked);
+  });
   void settled(child).then(options.onExit);
   return {
     pid,
     kill: (signal) => {
-      const helpers = signal === 'SIGKILL' ? childrenOf(pid) : [];
+      helpers = childrenOf(pid);
+      asked = signal;
       running.kill(signal);
-      for (const helper of helpers) killQuietly(helper);
     },
   };
 };
@@ -94,9 +100,9 @@ const childrenOf = (pid: number): number[] => {
   }
 };
 
-const killQuietly = (pid: number): void => {
+const killQuietly = (pid: number, signal: NodeJS.Signals): void => {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch {
     // It is gone already.
   }
