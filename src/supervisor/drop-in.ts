@@ -26,10 +26,10 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
   let pidFile: { remove: () => void } | null = null;
   let server: Server | null = null;
 
-  const refuse = (problem: LogLine, shown = false): number => {
+  const refuse = (problem: LogLine): number => {
     log?.line(problem);
     if (background) reportToForeground(problem.text);
-    else if (!shown) stderr.write(`autossh: ${problem.text}\n`);
+    else if (!log?.showsErrors) stderr.write(`autossh: ${problem.text}\n`);
     return 1;
   };
 
@@ -67,7 +67,6 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
       const at = monitor.method === 'Loop' ? monitor.port + 1 : 0;
       return refuse(
         fault(`bind on 127.0.0.1:${at}: ${errorText(problem)}`, 'the port after the monitor port free on this machine'),
-        settings.debug && settings.logFile === null,
       );
     }
     if (settings.pidFile !== null) {

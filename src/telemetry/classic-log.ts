@@ -16,6 +16,8 @@ export type ClassicLogOptions = {
 
 export type ClassicLog = {
   readonly line: (line: { readonly level: number; readonly text: string; readonly pid?: number }) => void;
+  /** Whether its errors can be read on stderr. */
+  readonly showsErrors: boolean;
   /** Lets syslog's helper end. */
   readonly close: () => void;
 };
@@ -44,20 +46,22 @@ export const openClassicLog = (options: ClassicLogOptions): ClassicLog => {
           // A full disk must not end the tunnel.
         }
       },
+      showsErrors: false,
       close: () => {},
     };
   }
   const hasSyslog = existsSync(SYSLOG_SOCKET);
+  const onStderr = (level: number) => level <= logLevel && (options.debug || (!hasSyslog && level <= LOG_ERR));
   let logger: ChildProcess | null = null;
   return {
     line: (line) => {
       if (line.level > logLevel) return;
-      if (options.debug || (!hasSyslog && line.level <= LOG_ERR))
-        stderr.write(`autossh[${line.pid ?? pid}]: ${line.text}\n`);
+      if (onStderr(line.level)) stderr.write(`autossh[${line.pid ?? pid}]: ${line.text}\n`);
       if (!hasSyslog) return;
       logger ??= startLogger(pid);
       logger.stdin?.write(`<${FACILITY_USER + line.level}>${line.text}\n`);
     },
+    showsErrors: onStderr(LOG_ERR),
     close: () => logger?.stdin?.end(),
   };
 };
