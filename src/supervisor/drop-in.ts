@@ -78,7 +78,6 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
             `cannot open pid file "${settings.pidFile}": ${errorText(problem)}`,
             'a file that can be written (AUTOSSH_PIDFILE)',
           ),
-          settings.debug && settings.logFile === null,
         );
       }
     }
