@@ -42,7 +42,9 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
   options: InformerOptions<T, Index>,
 ): Informer<T, Index> => {
   const { resource, log = silent, meter = unmetered, clock = systemClock, transform = (object: T) => object } = options;
-  const store = createStore<T, Index>(options.indexers ?? ({} as Indexers<T, Index>));
+  const complain = (what: string, error: unknown) =>
+    log('error', `${what} of ${resource.plural} failed`, { error: describe(error) });
+  const store = createStore<T, Index>(forgiving(options.indexers ?? ({} as Indexers<T, Index>), complain));
   const handlers = new Set<Handler<T>>();
   const { promise: synced, resolve: setSynced } = Promise.withResolvers<void>();
   let hasSynced = false;
@@ -53,12 +55,21 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
       try {
         call(handler);
       } catch (error) {
-        log('error', `a handler of ${resource.plural} failed`, { error: describe(error) });
+        complain('a handler', error);
       }
   };
 
+  /** An object that an older schema let in must not keep the others out: what cannot be trimmed is kept whole. */
+  const trim = (raw: T): T => {
+    try {
+      return transform(raw);
+    } catch (error) {
+      complain(`the transform of ${keyOf(raw)}`, error);
+      return raw;
+    }
+  };
   const put = (raw: T) => {
-    const object = transform(raw);
+    const object = trim(raw);
     const old = store.put(object);
     if (old !== undefined && old.metadata.resourceVersion === object.metadata.resourceVersion) return;
     if (old === undefined) return tell((handler) => handler.add?.(object));
@@ -82,7 +93,7 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
       setSynced();
     },
     apply: (type: 'ADDED' | 'MODIFIED' | 'DELETED', object: T) => {
-      if (type === 'DELETED') remove(keyOf(object), transform(object));
+      if (type === 'DELETED') remove(keyOf(object), trim(object));
       else put(object);
       measure();
     },
@@ -104,4 +115,23 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
       await reflect<T>({ ...options, clock, log, meter, sink, signal });
     },
   };
+};
+
+/** The same indexers; one that throws finds no value in that object. */
+const forgiving = <T, Index extends string>(
+  indexers: Indexers<T, Index>,
+  complain: (what: string, error: unknown) => void,
+): Indexers<T, Index> => {
+  const wrapped = Object.entries<(object: T) => readonly string[]>(indexers).map(([name, index]) => [
+    name,
+    (object: T) => {
+      try {
+        return index(object);
+      } catch (error) {
+        complain(`the index ${name}`, error);
+        return [];
+      }
+    },
+  ]);
+  return Object.fromEntries(wrapped) as Indexers<T, Index>;
 };

@@ -113,7 +113,7 @@ type Listing = { namespace?: string | undefined; limit: number; signal: AbortSig
 const listAll = async <T extends KubeObject>(client: KubeClient, resource: Resource, options: Listing) => {
   const items: T[] = [];
   let next: string | undefined;
-  do {
+  for (;;) {
     try {
       const page = await client.list<T>(resource, { ...options, ...(next ? { continue: next } : {}) });
       for (const item of page.items) items.push(item);
@@ -125,7 +125,7 @@ const listAll = async <T extends KubeObject>(client: KubeClient, resource: Resou
       const all = await client.list<T>(resource, whole);
       return { items: all.items, resourceVersion: all.metadata.resourceVersion };
     }
-  } while (true);
+  }
 };
 
 const reasonOf = (error: unknown): string => {
