@@ -92,6 +92,9 @@ export type Controller = {
   readonly measure: () => void;
 };
 
+/** How long a reconciliation may take to notice that its signal was aborted before nobody waits for it any more. */
+const DEAF_MS = 5_000;
+
 /** Sources to queue to reconciler: controller-runtime's pkg/internal/controller. */
 export const createController = (options: ControllerOptions): Controller => {
   const { name, sources, reconcile, concurrency = 1, timeoutMs = 120_000, graceMs = 30_000 } = options;
@@ -172,9 +175,12 @@ export const createController = (options: ControllerOptions): Controller => {
       for (const end of ends) end();
       queue.shutDown();
       const cancel = clock.after(graceMs, () => hard.abort(signal.reason));
-      await workers;
+      const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<void>();
+      const cancelGivingUp = clock.after(graceMs + DEAF_MS, giveUp);
+      await Promise.race([workers, givenUp]);
       cancel();
-      log('info', 'controller stopped');
+      cancelGivingUp();
+      log(active === 0 ? 'info' : 'error', 'controller stopped', { unfinished: active });
     },
   };
 };
