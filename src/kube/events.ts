@@ -60,7 +60,10 @@ type Known = {
   /** Of the count on the server; 0 while the event is not there. */
   written: number;
   queued: boolean;
+  /** Not written again before this. */
   nextWrite: number;
+  /** Takes back the timer of the next write. */
+  cancel: (() => void) | undefined;
 };
 
 /** After this long without a repetition the same event is a new one (client-go's finishTime; the server's own TTL is 1 h). */
@@ -151,6 +154,8 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
   };
 
   const enqueue = (entry: Known) => {
+    entry.cancel?.();
+    entry.cancel = undefined;
     if (entry.queued || entry.count === entry.written) return;
     if (queue.length >= MOST_QUEUED) return drop('queue');
     entry.queued = true;
@@ -181,8 +186,7 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
       before.last = date;
       if (before.written === 0 || now >= before.nextWrite) return enqueue(before);
       // The last of a series is written too, though nothing comes after it.
-      clock.after(before.nextWrite - now, () => enqueue(before));
-      before.nextWrite = Number.POSITIVE_INFINITY;
+      before.cancel ??= clock.after(before.nextWrite - now, () => enqueue(before));
       return;
     }
     if (isSpam(regarding)) return drop('spam');
@@ -197,6 +201,7 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
       written: 0,
       queued: false,
       nextWrite: now + seriesMs,
+      cancel: undefined,
     };
     known.delete(key);
     known.set(key, entry);

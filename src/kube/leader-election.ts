@@ -165,7 +165,10 @@ export const createLeaderElector = (options: LeaderElectorOptions): LeaderElecto
       if (left <= 0) return false;
       await sleep(clock, Math.min(retryMs, left), until);
       if (until.aborted) break;
-      const ours = await Promise.race([tryOnce(), sleep(clock, Math.max(0, validUntil - clock.now()))]);
+      const tried = new AbortController();
+      const tooLate = sleep(clock, validUntil - clock.now(), tried.signal);
+      const ours = await Promise.race([tryOnce(), tooLate]);
+      tried.abort();
       if (ours === false) return false;
     }
     return clock.now() < validUntil;

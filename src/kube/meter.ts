@@ -45,6 +45,7 @@ export const METRICS = {
   rest_client_requests_total: counter('Requests to the API server by answer', 'code', 'method', 'host'),
   rest_client_request_duration_seconds: histogram('Time until an answer', REQUEST_BUCKETS, 'verb', 'host'),
   leader_election_master_status: gauge('1 while this process leads', 'name'),
+  leader_election_slowpath_total: counter('Renewals that had to read the lease first', 'name'),
   kube_reflector_lists_total: counter('Full lists', 'resource'),
   kube_reflector_watches_total: counter('Watches opened', 'resource'),
   kube_reflector_errors_total: counter('Lists and watches that failed, by reason', 'resource', 'reason'),
