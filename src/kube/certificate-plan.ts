@@ -12,6 +12,8 @@ export type CertificateData = {
 export type CertificatePlan = {
   /** The certificates to go on trusting, the newest first. */
   readonly trusted: readonly X509Certificate[];
+  /** The one whose key is there. */
+  readonly authority: X509Certificate | undefined;
   readonly makeAuthority: boolean;
   readonly issueServing: boolean;
 };
@@ -39,11 +41,12 @@ export const planCertificates = (
     fits(serving, data['tls.key'] ?? '') &&
     dnsNames.every((name) => serving.checkHost(name) !== undefined) &&
     trusted.some((one) => serving.checkIssued(one) && serving.verify(one.publicKey));
-  if (authority === undefined || isOld(authority, now)) return { trusted, makeAuthority: true, issueServing: !serves };
-  if (!serves) return { trusted, makeAuthority: false, issueServing: true };
+  if (authority === undefined || isOld(authority, now))
+    return { trusted, authority, makeAuthority: true, issueServing: !serves };
+  if (!serves) return { trusted, authority, makeAuthority: false, issueServing: true };
   const known = now.getTime() - begin(authority) - BACKDATE_MS >= PROPAGATION_MS;
   const moves = !serving.checkIssued(authority) || !serving.verify(authority.publicKey);
-  return { trusted, makeAuthority: false, issueServing: known && (moves || isOld(serving, now)) };
+  return { trusted, authority, makeAuthority: false, issueServing: known && (moves || isOld(serving, now)) };
 };
 
 const begin = (certificate: X509Certificate): number => Date.parse(certificate.validFrom);

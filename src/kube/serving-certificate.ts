@@ -1,4 +1,4 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { isAlreadyExists, isConflict, isNotFound } from './api-error.ts';
 import { BACKDATE_MS, type CertificateData, planCertificates } from './certificate-plan.ts';
 import { issueServing, makeAuthority, type Pair } from './certificates.ts';
@@ -64,14 +64,14 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
     const plan = planCertificates(old, dnsNames, clock.date());
     if (!plan.makeAuthority && !plan.issueServing) return old;
     let data = old;
+    let authority: Pair = { cert: String(plan.authority), key: old['ca.key'] ?? '' };
     if (plan.makeAuthority) {
       // A name of its own: verifiers look for an issuer by name first.
-      const id = createHash('sha256').update(`${clock.date().getTime()}${Math.random()}`).digest('hex').slice(0, 8);
-      const { cert, key } = await makeAuthority(`${secretName}-ca-${id}`, validity(authorityDays));
-      data = { ...data, 'ca.crt': [cert, ...plan.trusted.map(String)].join(''), 'ca.key': key };
+      const id = randomBytes(4).toString('hex');
+      authority = await makeAuthority(`${secretName}-ca-${id}`, validity(authorityDays));
+      data = { ...data, 'ca.crt': [authority.cert, ...plan.trusted.map(String)].join(''), 'ca.key': authority.key };
     }
     if (plan.issueServing) {
-      const authority = { cert: firstPem(data['ca.crt'] ?? ''), key: data['ca.key'] ?? '' };
       const { cert, key } = await issueServing(authority, dnsNames, validity(servingDays));
       data = { ...data, 'tls.crt': cert, 'tls.key': key };
     }
@@ -166,8 +166,6 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
     },
   };
 };
-
-const firstPem = (bundle: string): string => bundle.slice(0, bundle.indexOf('-----END CERTIFICATE-----') + 26);
 
 const decode = (data: Readonly<Record<string, string>>): Partial<CertificateData> =>
   Object.fromEntries(
