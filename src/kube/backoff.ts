@@ -16,10 +16,13 @@ export type Backoff = {
   readonly reset: () => void;
 };
 
-/** client-go tools/cache/reflector.go: 800 ms to 30 s, doubling, jitter 1.0, forgotten after 2 minutes of health. */
+/**
+ * client-go tools/cache/reflector.go: from 800 ms, doubling, jitter 1.0, forgotten after 2 minutes of health. Up to 10 s and not
+ * 30 s (60 s with jitter): an operator has a handful of watches, and a cache that is blind for a minute costs more than they do.
+ */
 export const REFLECTOR_BACKOFF: Omit<BackoffOptions, 'random'> = {
   initialMs: 800,
-  maxMs: 30_000,
+  maxMs: 10_000,
   factor: 2,
   jitter: 1,
   resetAfterMs: 120_000,

@@ -36,6 +36,11 @@ export type ReflectorSink<T> = {
   readonly apply: (type: 'ADDED' | 'MODIFIED' | 'DELETED', object: T) => void;
 };
 
+/** A watch that went on for so long was healthy: what ends it is a new trouble and not the old one. */
+const HEALTHY_WATCH_MS = 10_000;
+/** After a restart the server knows no resourceVersion from before: one 410 is no trouble, a second one soon after is. */
+const GONE_AGAIN_MS = 30_000;
+const GONE_SPREAD_MS = 1000;
 /** A watch that ends sooner than this and brought nothing is a server in trouble, though it ended in order (client-go). */
 const SHORT_WATCH_MS = 1000;
 
@@ -43,7 +48,7 @@ const SHORT_WATCH_MS = 1000;
  * Keeps a sink equal to a collection of the API server until `signal` is aborted; it resolves then and never rejects. The rules
  * are client-go's (tools/cache/reflector.go): paged list, then watches from its resourceVersion with bookmarks; a watch that
  * ends, fails or falls silent is followed by another from the last resourceVersion seen; 410 Gone, or an answer that cannot be
- * understood, by a new list. Every failure waits: 0.8 s doubling to 30 s, with jitter, or as long as the server says.
+ * understood, by a new list. Every failure waits: 0.8 s doubling to 10 s, with as much jitter, or as long as the server says.
  */
 export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>): Promise<void> => {
   const { client, resource, sink, signal, pageSize = 500, watchSeconds = 300, silenceMs = 90_000 } = options;
@@ -57,6 +62,7 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
   const backoff = createBackoff({ ...REFLECTOR_BACKOFF, random });
   /** Undefined: only a list tells. */
   let resourceVersion: string | undefined;
+  let lastGone = Number.NEGATIVE_INFINITY;
 
   const list = async (): Promise<void> => {
     meter.count('kube_reflector_lists_total', labels);
@@ -71,13 +77,24 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
     let events = 0;
     const timeoutSeconds = Math.floor(watchSeconds * (1 + random()));
     const request = { resource, ...selection, resourceVersion: from, timeoutSeconds, silenceMs, signal };
-    for await (const event of watch<T>(client, clock, request)) {
-      events++;
-      deliver(sink, event);
-      resourceVersion = event.object.metadata.resourceVersion;
+    try {
+      for await (const event of watch<T>(client, clock, request)) {
+        events++;
+        deliver(sink, event);
+        resourceVersion = event.object.metadata.resourceVersion;
+      }
+    } finally {
+      if (clock.now() - started >= HEALTHY_WATCH_MS) backoff.reset();
     }
     if (events === 0 && clock.now() - started < SHORT_WATCH_MS)
       throw new Error(`expected a watch of ${resource.plural} of about ${timeoutSeconds} s; it ended at once`);
+  };
+
+  const waitAfter = (error: unknown): number => {
+    const now = clock.now();
+    const first = isGone(error) && now - lastGone > GONE_AGAIN_MS;
+    if (isGone(error)) lastGone = now;
+    return first ? GONE_SPREAD_MS * random() : backoff.next(now);
   };
 
   while (!signal.aborted) {
@@ -89,7 +106,7 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
       const reason = reasonOf(error);
       // What the server refuses, or says in words we do not know, may hide a gap: begin anew. The rest goes on where it was.
       if (error instanceof ApiError && error.code !== 429 && error.code < 500) resourceVersion = undefined;
-      const wait = Math.max(backoff.next(clock.now()), (error instanceof ApiError && error.retryAfterMs) || 0);
+      const wait = Math.max(waitAfter(error), (error instanceof ApiError && error.retryAfterMs) || 0);
       meter.count('kube_reflector_errors_total', { ...labels, reason });
       log(reason === 'Gone' || reason === 'Silent' ? 'info' : 'warn', sentence(resource, reason), {
         reason,
@@ -128,10 +145,20 @@ const listAll = async <T extends KubeObject>(client: KubeClient, resource: Resou
   }
 };
 
+/** Kubernetes' words for answers that come without them: what is no API at all is a plain 404. */
+const REASONS: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  503: 'ServiceUnavailable',
+};
+
 const reasonOf = (error: unknown): string => {
   if (isGone(error)) return 'Gone';
   if (error instanceof WatchSilent) return 'Silent';
-  if (error instanceof ApiError) return error.reason || String(error.code);
+  if (error instanceof ApiError) return error.reason || REASONS[error.code] || String(error.code);
   return 'Network';
 };
 

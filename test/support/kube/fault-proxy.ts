@@ -19,6 +19,8 @@ export type FaultProxy = {
   readonly requests: string[];
   /** Asked for every request; undefined passes it on. */
   setFault(fault: ((method: string, url: string) => Fault | undefined) | undefined): void;
+  /** Breaks all connections of clients. */
+  readonly cut: () => void;
   readonly close: () => Promise<void>;
 };
 
@@ -76,6 +78,7 @@ export const createFaultProxy = async (credentials: Credentials): Promise<FaultP
     setFault: (fault) => {
       decide = fault;
     },
+    cut: () => server.closeAllConnections(),
     close: async () => {
       server.closeAllConnections();
       server.close();

@@ -11,13 +11,21 @@ export type TcpProxy = {
   readonly stall: () => void;
   /** Resets all connections. */
   readonly cut: () => void;
+  /** Refuses new connections as long as it is held. */
+  readonly hold: (held: boolean) => void;
   readonly close: () => Promise<void>;
 };
 
 export const createTcpProxy = async (target: { host: string; port: number }): Promise<TcpProxy> => {
   const pairs = new Set<readonly [Socket, Socket]>();
   let made = 0;
+  let refusing = false;
   const server = createServer((client) => {
+    if (refusing) {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      return;
+    }
     made++;
     const upstream = connect(target);
     const pair = [client, upstream] as const;
@@ -56,6 +64,9 @@ export const createTcpProxy = async (target: { host: string; port: number }): Pr
         client.resetAndDestroy();
         upstream.resetAndDestroy();
       }
+    },
+    hold: (held) => {
+      refusing = held;
     },
     close: async () => {
       for (const [client, upstream] of pairs) {
