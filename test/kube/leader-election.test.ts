@@ -183,9 +183,10 @@ describe('leader election on a real API server', () => {
       expect(first.said()).toContain('lost');
       second.child.kill('SIGTERM');
       expect((await second.ended)[0]).toBe(0);
-      expect(second.said()).toMatch(/leading\n[^]*stopped\n$/);
+      expect(second.said()).toMatch(/^leading\n(.*\n)*stopped\n$/);
     } finally {
       for (const { child } of [a, b]) child.kill('SIGKILL');
+      await Promise.all([a.ended, b.ended]);
       stop.abort();
       await informed;
     }

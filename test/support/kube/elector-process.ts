@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { guardWrites } from '../../../src/kube/guard-writes.ts';
 import { createLeaderElector } from '../../../src/kube/leader-election.ts';
 import { CONFIG_MAPS } from '../../../src/kube/resource.ts';
@@ -26,7 +27,10 @@ const outcome = await elector.run(stop.signal, async (signal) => {
     const data = { writer: identity, count: String(count) };
     await guarded
       .apply(CONFIG_MAPS, { metadata, data } as { metadata: object }, { fieldManager: 'writer', force: true })
-      .catch((error: Error) => console.log(`refused: ${error.name}`));
+      .catch(async (error: Error) => {
+        console.log(`refused: ${error.name}`);
+        await pause(50);
+      });
   }
 });
 console.log(outcome);
