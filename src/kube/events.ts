@@ -145,9 +145,13 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
   const pump = async (): Promise<void> => {
     writing = true;
     for (let entry = queue.shift(); entry !== undefined; entry = queue.shift()) {
-      entry.queued = false;
       entry.nextWrite = clock.now() + seriesMs;
       await writePatiently(entry);
+      entry.queued = false;
+      // Repeated while it was written: later, or now if somebody waits for the end.
+      if (entry.written === 0 || entry.count === entry.written) continue;
+      if (idle.length > 0) enqueue(entry);
+      else entry.cancel ??= clock.after(seriesMs, () => enqueue(entry));
     }
     writing = false;
     for (const resolve of idle.splice(0)) resolve();
