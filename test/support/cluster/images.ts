@@ -6,18 +6,11 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ensureBinaries, type Log } from './binaries.ts';
 import { ensureDebianPackages } from './debian.ts';
+import { qualified } from './dockerfile.ts';
 import { withLock } from './lock.ts';
 import { cacheDir, platform } from './paths.ts';
 import { must, run } from './process.ts';
 import { busyboxImage, pauseImage } from './versions.ts';
-
-/** The full name of an image, as containerd and the kubelet complete it: `app:1` is `docker.io/library/app:1`. */
-export function qualified(reference: string): string {
-  const slash = reference.indexOf('/');
-  const host = slash < 0 ? '' : reference.slice(0, slash);
-  const named = /[.:]|^localhost$/.test(host) ? reference : `docker.io/${slash < 0 ? 'library/' : ''}${reference}`;
-  return /:[\w.-]+$/.test(named.slice(named.lastIndexOf('/'))) ? named : `${named}:latest`;
-}
 
 /** Where the archive of an image lies: what `buildImage` writes and `loadImage` reads. */
 export function archivePath(reference: string): string {

@@ -17,5 +17,4 @@ export const kindNodeImage = `kindest/node:${kubernetesVersion}`;
 export const pauseImage = `registry.k8s.io/pause:harness-${pauseVersion}`;
 /** Debian's busybox-static under busybox's own name: shell, httpd, wget, nslookup, nc for pods in tests. */
 export const busyboxImage = 'docker.io/library/busybox:stable';
-/** Debian suite of the base images that debootstrap makes when a Dockerfile does not say otherwise. */
-export const debianSuite = 'bookworm';
+
