@@ -34,10 +34,9 @@ function call(driver: string): Buildah {
   const own = ['--storage-driver', driver];
   const env = { ...process.env, BUILDAH_ISOLATION: 'chroot' };
   return (args) =>
-    run(
-      alone(['sh', '-c', script, runroot, 'buildah', '--root', store, '--runroot', runroot, ...own, ...args]),
-      { env },
-    );
+    run(alone(['sh', '-c', script, runroot, 'buildah', '--root', store, '--runroot', runroot, ...own, ...args]), {
+      env,
+    });
 }
 
 /** Prefixes a command so that its mounts and processes end with it. */
