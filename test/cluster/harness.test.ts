@@ -28,7 +28,7 @@ async function kubectl(cluster: Cluster, ...args: string[]): Promise<string> {
 }
 
 const waitFor = (cluster: Cluster, what: string, ...args: string[]) =>
-  kubectl(cluster, 'wait', `--for=${what}`, '--timeout=180s', ...args);
+  kubectl(cluster, 'wait', `--for=${what}`, '--timeout=60s', ...args);
 
 function pod(name: string, spec: object, labels = {}): object {
   const quick = { terminationGracePeriodSeconds: 1 };
@@ -36,7 +36,7 @@ function pod(name: string, spec: object, labels = {}): object {
 }
 
 /** Ends at SIGTERM: a shell that is PID 1 would ignore it. */
-const stay = (before = 'true') => ['sh', '-c', `trap 'exit 0' TERM; ${before}; while :; do sleep 1; done`];
+const stay = (before = 'true') => ['sh', '-c', `trap 'exit 0' TERM; { ${before}; }; while :; do sleep 1; done`];
 
 describeCluster('a real node', () => {
   let cluster: Awaited<ReturnType<typeof upCluster>>;
@@ -186,7 +186,7 @@ describeCluster('a real node', () => {
 
   it('leaves nothing behind', async () => {
     const marker = `sleep ${100_000 + (process.pid % 100_000)}`;
-    await apply(cluster, pod('last', { containers: [busybox({ name: 'app', command: stay(`${marker} &`) })] }));
+    await apply(cluster, pod('last', { containers: [busybox({ name: 'app', command: stay(`${marker} & true`) })] }));
     await waitFor(cluster, 'condition=Ready', 'pod/last');
     const during = await tracesOf(cluster.dir, cluster);
     expect(during.processes.length).toBeGreaterThan(8);
@@ -205,7 +205,7 @@ type Orphan = { dir: string; hostAddress: string; marker: string };
 /** A cluster with a running pod whose process is ended by SIGKILL, as a test runner may be at any moment. */
 async function killedCluster(): Promise<Orphan> {
   const marker = `sleep ${200_000 + (process.pid % 100_000)}`;
-  const spec = pod('left', { containers: [busybox({ name: 'app', command: stay(`${marker} &`) })] });
+  const spec = pod('left', { containers: [busybox({ name: 'app', command: stay(`${marker} & true`) })] });
   const program = `
     import { upCluster } from ${JSON.stringify(new URL('../support/cluster/index.ts', import.meta.url).href)};
     const cluster = await upCluster();

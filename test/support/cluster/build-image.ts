@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ensureBaseImage } from './base-image.ts';
 import { type Log, mustBuildah, openBuildah } from './buildah.ts';
 import { baseImages, qualified } from './dockerfile.ts';
-import { archivePath, withImageLock, writeArchive } from './images.ts';
+import { withImageLock, writeArchive } from './images.ts';
 
 /**
  * Builds an unmodified Dockerfile, without a daemon and without a registry, into an archive that `loadImage` takes by the same
@@ -27,13 +27,9 @@ export async function buildImage(
     const build = ['bud', '--layers', '--pull-never', '--file', file, '--tag', name, context];
     await mustBuildah(buildah, `build ${file}`, build);
     const id = (await mustBuildah(buildah, `find ${name}`, ['images', '--quiet', '--no-trunc', name])).trim();
-    const archive = archivePath(reference);
-    const note = `${archive}.id`;
-    if (existsSync(archive) && existsSync(note) && readFileSync(note, 'utf8') === id) return archive;
-    await writeArchive(reference, async (_, path) => {
+    const archive = await writeArchive(reference, id, async (_, path) => {
       await mustBuildah(buildah, `write ${name}`, ['push', '--quiet', name, `docker-archive:${path}:${name}`]);
     });
-    writeFileSync(note, id);
     // Earlier builds of it, no longer named by anything.
     await mustBuildah(buildah, 'remove what has no name', ['rmi', '--prune']);
     return archive;
