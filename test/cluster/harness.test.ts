@@ -28,7 +28,7 @@ async function kubectl(cluster: Cluster, ...args: string[]): Promise<string> {
 }
 
 const waitFor = (cluster: Cluster, what: string, ...args: string[]) =>
-  kubectl(cluster, 'wait', `--for=${what}`, '--timeout=60s', ...args);
+  kubectl(cluster, 'wait', `--for=${what}`, '--timeout=180s', ...args);
 
 function pod(name: string, spec: object, labels = {}): object {
   const quick = { terminationGracePeriodSeconds: 1 };
@@ -37,6 +37,9 @@ function pod(name: string, spec: object, labels = {}): object {
 
 /** Ends at SIGTERM: a shell that is PID 1 would ignore it. */
 const stay = (before = 'true') => ['sh', '-c', `trap 'exit 0' TERM; { ${before}; }; while :; do sleep 1; done`];
+
+/** Not its own `-T`: with that, Debian's static build ends by SIGSEGV. */
+const wget = ['timeout', '10', 'wget', '-q', '-O-'];
 
 describeCluster('a real node', () => {
   let cluster: Awaited<ReturnType<typeof upCluster>>;
@@ -85,7 +88,7 @@ describeCluster('a real node', () => {
     );
     await waitFor(cluster, 'condition=Available', 'deployment/web');
     await waitFor(cluster, 'condition=Ready', 'pod/client');
-    const fetchInside = (url: string) => cluster.kubectl(['exec', 'client', '--', 'wget', '-q', '-O-', '-T', '5', url]);
+    const fetchInside = (url: string) => cluster.kubectl(['exec', 'client', '--', ...wget, url]);
     for (const host of ['web', 'web.default.svc.cluster.local']) {
       // kube-proxy and the name server hear of a Service a moment after its pods are ready.
       const answered = async () => ((await fetchInside(`http://${host}/`)).stdout === 'served\n' ? true : undefined);
@@ -102,9 +105,7 @@ describeCluster('a real node', () => {
     await new Promise<void>((resolve) => server.listen(0, cluster.hostAddress, resolve));
     try {
       const url = `http://${cluster.hostAddress}:${(server.address() as AddressInfo).port}/`;
-      expect(await kubectl(cluster, 'exec', 'client', '--', 'wget', '-q', '-O-', '-T', '20', url)).toBe(
-        'from the test',
-      );
+      expect(await kubectl(cluster, 'exec', 'client', '--', ...wget, url)).toBe('from the test');
     } finally {
       server.close();
       server.closeAllConnections();
