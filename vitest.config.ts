@@ -18,6 +18,8 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          // Tests that say so run side by side within their file: most of their time is waiting for a timeout.
+          maxConcurrency: 25,
           sequence: { groupOrder: 1 },
         },
       },

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
+import { resolve as absolute } from 'node:path';
 
 /** Marks the process that runs in the background; taken out of the environment before ssh sees it. */
 const MARK = 'AUTOSSH_IN_BACKGROUND';
@@ -19,11 +20,14 @@ export const isInBackground = (env: Record<string, string | undefined>): boolean
  */
 export const goToBackground = (say: (text: string) => void): Promise<number> =>
   new Promise((resolve) => {
+    // 1.4g opens its log before it leaves the user's directory, and its pid file after that.
+    const { AUTOSSH_LOGFILE } = process.env;
+    const logFile = AUTOSSH_LOGFILE === undefined ? {} : { AUTOSSH_LOGFILE: absolute(AUTOSSH_LOGFILE) };
     const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
       cwd: '/',
       detached: true,
       stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-      env: { ...process.env, [MARK]: '1' },
+      env: { ...process.env, ...logFile, [MARK]: '1' },
     });
     let report = '';
     child.on('error', (problem) => {

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:net';
 import { type ClassicLog, openClassicLog } from '../telemetry/classic-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { type AutosshRun, parseAutosshArgv } from '../tunnel/autossh-argv.ts';
-import { type AutosshSettings, parseAutosshEnv } from '../tunnel/autossh-env.ts';
+import { type AutosshSettings, DEFAULTS, parseAutosshEnv } from '../tunnel/autossh-env.ts';
 import { LOG_ERR, type LogLine } from '../tunnel/log-line.ts';
 import { type Monitor, parseMonitor } from '../tunnel/monitor.ts';
 import { goToBackground, isInBackground, reportToForeground } from './background.ts';
@@ -26,10 +26,16 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
   let pidFile: { remove: () => void } | null = null;
   let server: Server | null = null;
 
-  const refuse = (problem: LogLine, shown = false): number => {
-    log?.line(problem);
+  const refuse = (problem: LogLine): number => {
+    let isShown = false;
+    if (log !== null) isShown = log.line(problem);
+    else {
+      // Whether there is a log file is not known yet: 1.4g tells syslog.
+      log = openClassicLog({ ...DEFAULTS, pid: process.pid, stderr: { write: () => {} } });
+      log.line(problem);
+    }
     if (background) reportToForeground(problem.text);
-    else if (!shown) stderr.write(`autossh: ${problem.text}\n`);
+    else if (!isShown) stderr.write(`autossh: ${problem.text}\n`);
     return 1;
   };
 
@@ -46,12 +52,6 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
       stderr.write(`${command.problem === undefined ? '' : `autossh: ${command.problem}\n`}${USAGE}`);
       return 1;
     }
-    const parsedMonitor = parseMonitor(settings.port ?? command.monitor);
-    if (!parsedMonitor.ok) return refuse(parsedMonitor.problem);
-    const { monitor } = parsedMonitor;
-    // What is logged here was logged by 1.4g before it went to the background; the background itself is not to say it again.
-    if (command.background && !background) return await goToBackground((text) => stderr.write(`autossh: ${text}\n`));
-
     try {
       log = openClassicLog({ ...settings, pid: process.pid, stderr });
     } catch (problem) {
@@ -59,6 +59,12 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
         fault(`${settings.logFile}: ${errorText(problem)}`, 'a log file that can be opened (AUTOSSH_LOGFILE)'),
       );
     }
+    const parsedMonitor = parseMonitor(settings.port ?? command.monitor);
+    if (!parsedMonitor.ok) return refuse(parsedMonitor.problem);
+    const { monitor } = parsedMonitor;
+    // The rest, log lines included, is the background's; 1.4g's first lines come from the foreground.
+    if (command.background && !background) return await goToBackground((text) => stderr.write(`autossh: ${text}\n`));
+
     const { line } = log;
     const timeoutMs = netTimeoutMs(settings, line, [...parsedEnv.notes, ...parsedMonitor.notes]);
     try {
@@ -67,7 +73,6 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
       const at = monitor.method === 'Loop' ? monitor.port + 1 : 0;
       return refuse(
         fault(`bind on 127.0.0.1:${at}: ${errorText(problem)}`, 'the port after the monitor port free on this machine'),
-        settings.debug && settings.logFile === null,
       );
     }
     if (settings.pidFile !== null) {
@@ -79,7 +84,6 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
             `cannot open pid file "${settings.pidFile}": ${errorText(problem)}`,
             'a file that can be written (AUTOSSH_PIDFILE)',
           ),
-          settings.debug && settings.logFile === null,
         );
       }
     }

@@ -3,7 +3,7 @@ import { debug, info, type LogLine } from '../tunnel/log-line.ts';
 import type { Monitor } from '../tunnel/monitor.ts';
 import { beatText } from './beat-text.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
-import { accept, dial, read, TimeoutError } from './socket-io.ts';
+import { dial, type Guests, queueGuests, read, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 /** What the two heartbeats over fixed ports have in common. */
@@ -16,6 +16,8 @@ export type FixedOptions = {
   /** For accepting, and again for sending and receiving. */
   readonly timeoutMs: number;
   readonly log: (line: LogLine) => void;
+  /** Told of every beat for which ssh had opened the way out, so that it was logged in: whether the text came round. */
+  readonly onAnswer?: (came: boolean) => void;
 };
 
 /** autossh 1.4g counts to three and gives up at the third. */
@@ -33,15 +35,22 @@ export const fixedHeartbeat = (options: FixedOptions): Heartbeat => ({
   open: () => new Promise(() => {}),
   beat: async (signal) => {
     const started = performance.now();
+    // From before the way out is opened: on a short way the connection back is here before our own is answered.
+    const guests = options.server === null ? null : queueGuests(options.server);
     const out = await connectOut(options, signal);
-    if (out === null) return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    if (out === null) {
+      guests?.close();
+      return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    }
     try {
-      const came = options.server === null ? await echo(out, options, signal) : await loop(out, options, signal);
+      const came = guests === null ? await echo(out, options, signal) : await loop(guests, out, options, signal);
+      if (!signal.aborted) options.onAnswer?.(came);
       return came ? { ok: true, rttMs: performance.now() - started } : lost('the heartbeat did not come back');
     } catch (problem) {
       return lost(errorText(problem));
     } finally {
       out.destroy();
+      guests?.close();
     }
   },
   close: () => {},
@@ -57,20 +66,23 @@ const connectOut = async (options: FixedOptions, signal: AbortSignal): Promise<S
   }
 };
 
-/** Sends only once the way back stands, and compares what comes back with what went out. */
-const loop = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
-  const { server, timeoutMs, log } = options;
-  if (server === null) return false;
+/**
+ * Sends only once the way back stands, and compares what comes back with what went out. Anybody on this machine may come first:
+ * our own way back then waits its turn.
+ */
+const loop = async (guests: Guests, out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  const { timeoutMs, log } = options;
+  const text = beatText(options.message);
   for (let tries = 0; tries < TRIES; tries++) {
     let back: Socket;
     try {
-      back = await accept(server, timeoutMs, signal);
+      back = await guests.next(timeoutMs, signal);
     } catch (problem) {
       if (problem instanceof TimeoutError) log(info('timeout polling to accept read connection'));
       return false;
     }
     try {
-      if (await matches(out, back, options, signal)) return true;
+      if (await matches(text, out, back, options, signal)) return true;
     } catch (problem) {
       if (!(problem instanceof TimeoutError)) throw problem;
       log(debug('timeout on io poll, looping to accept again'));
@@ -83,13 +95,14 @@ const loop = async (out: Socket, options: FixedOptions, signal: AbortSignal): Pr
 };
 
 const echo = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+  const text = beatText(options.message);
   for (let tries = 0; tries < TRIES; tries++) {
     if (out.destroyed || out.readableEnded) {
       options.log(debug('error on poll: Connection reset by peer'));
       return false;
     }
     try {
-      if (await matches(out, out, options, signal)) return true;
+      if (await matches(text, out, out, options, signal)) return true;
     } catch (problem) {
       if (!(problem instanceof TimeoutError)) throw problem;
       options.log(debug('timeout on io poll, looping to accept again'));
@@ -99,16 +112,21 @@ const echo = async (out: Socket, options: FixedOptions, signal: AbortSignal): Pr
   return false;
 };
 
-const matches = async (out: Socket, back: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
-  const text = beatText(options.message);
+const matches = async (
+  text: Buffer,
+  out: Socket,
+  back: Socket,
+  options: FixedOptions,
+  signal: AbortSignal,
+): Promise<boolean> => {
   out.write(text);
   const came = await read(back, text.length, options.timeoutMs, signal);
   if (came.equals(text)) return true;
-  options.log(debug(`not what I sent: "${text}" : "${printable(came)}"`));
+  options.log(debug(`not what I sent: "${printable(text)}" : "${printable(came)}"`));
   return false;
 };
 
-/** A stranger's bytes must not write lines of their own into the log. */
+/** One message, one line: neither our own end of line nor a stranger's bytes may break the log. */
 const printable = (bytes: Buffer): string => bytes.toString('latin1').replace(/[^\x20-\x7e]/g, '.');
 
 /** A beat over nothing: monitoring is off (`-M 0`), only ssh's own exit is noticed. */

@@ -16,16 +16,40 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** The next connection to a server that is listening. */
-export const accept = (server: Server, timeoutMs: number, signal: AbortSignal): Promise<Socket> => {
-  let listener: ((socket: Socket) => void) | undefined;
-  const next = once<Socket>(timeoutMs, signal, (resolve) => {
-    listener = resolve;
-    server.once('connection', resolve);
-  });
-  const forget = () => listener && server.off('connection', listener);
-  next.then(forget, forget);
-  return next;
+/** The connections to a server that is listening, in their order, none lost between one look and the next. */
+export type Guests = {
+  /** The next one; rejects with a TimeoutError, or the signal's reason. */
+  readonly next: (timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
+  /** Shows out those that were not asked for. */
+  readonly close: () => void;
+};
+
+export const queueGuests = (server: Server): Guests => {
+  const waiting: Socket[] = [];
+  let serve: ((guest: Socket) => void) | null = null;
+  const come = (guest: Socket) => {
+    if (serve === null) waiting.push(guest);
+    else serve(guest);
+  };
+  server.on('connection', come);
+  return {
+    next: (timeoutMs, signal) => {
+      const next = once<Socket>(timeoutMs, signal, (resolve) => {
+        const first = waiting.shift();
+        if (first === undefined) serve = resolve;
+        else resolve(first);
+      });
+      const forget = () => {
+        serve = null;
+      };
+      next.then(forget, forget);
+      return next;
+    },
+    close: () => {
+      server.off('connection', come);
+      for (const guest of waiting) guest.destroy();
+    },
+  };
 };
 
 /** Exactly `length` bytes, or fewer where the other side ends sooner. */
@@ -64,7 +88,10 @@ const once = <T>(
       };
     const fail = finish(reject);
     const abort = () => fail(signal.reason);
-    const timer = setTimeout(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)), timeoutMs);
+    // After a halt of this process (a busy machine, a laptop that slept) Node runs its timers first, although what was waited for
+    // may have come long ago: one look at the sockets before the verdict.
+    const giveUp = () => setImmediate(() => fail(new TimeoutError(`nothing within ${timeoutMs} ms`)));
+    const timer = setTimeout(giveUp, timeoutMs);
     signal.addEventListener('abort', abort, { once: true });
     if (signal.aborted) abort();
     else start(finish(resolve), fail);

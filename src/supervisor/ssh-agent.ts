@@ -46,8 +46,10 @@ export const startAgent = (env: Readonly<Record<string, string | undefined>>): A
     socket,
     started: true,
     stop: () => {
-      child.kill('SIGTERM');
+      // In this order: the agent removes its socket on SIGTERM, and a file that goes while its directory is being removed
+      // makes rmSync stop there.
       rmSync(dir, { recursive: true, force: true });
+      child.kill('SIGTERM');
     },
   };
 };

@@ -3,7 +3,8 @@ import type { Sink } from '../telemetry/sink.ts';
 import { classicLines } from '../tunnel/classic-lines.ts';
 import { remoteForwardFailure } from '../tunnel/failure.ts';
 import { error, info, type LogLine } from '../tunnel/log-line.ts';
-import { monitorForwards } from '../tunnel/monitor.ts';
+import type { Event, Now, Tunnel } from '../tunnel/machine.ts';
+import { type Monitor, monitorForwards } from '../tunnel/monitor.ts';
 import { autosshPolicy } from '../tunnel/policy-autossh.ts';
 import { createControlSocket } from './control-socket.ts';
 import type { DropIn } from './drop-in.ts';
@@ -14,6 +15,7 @@ import { type Launch, runTunnel } from './run-tunnel.ts';
 import { onSigusr1 } from './sigusr1.ts';
 import { startAgent } from './ssh-agent.ts';
 import { createStderrRelay } from './stderr-relay.ts';
+import { trimMemoryLater } from './trim-memory.ts';
 
 export type ClassicOptions = DropIn & {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -25,8 +27,11 @@ export type ClassicOptions = DropIn & {
 const CONNECT_DEADLINE_MS = 60_000;
 /** A remote forward that was refused although it had worked: the old session may still hold the port, so not at once. */
 const REFUSED_AGAIN_MS = 5_000;
-/** An ssh that lived this long without a word about a forward has it. */
+/** Without a heartbeat to tell: an ssh that lived this long without a word about a forward has it. */
 const FORWARD_STANDS_MS = 10_000;
+
+/** sshd is content with a port that only half is free (::1 but not 127.0.0.1): so many beats tell a loop that cannot work. */
+const LOOP_MISSES = 2;
 
 /** Supervises ssh as autossh does, until it is over; resolves with the exit code. */
 export const superviseClassic = async (options: ClassicOptions): Promise<number> => {
@@ -43,6 +48,19 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
     monitor = { method: 'None' };
   } else if (monitor.method === 'Auto') log(info('no monitor port: heartbeat through a port that the server chooses'));
 
+  let misses: number | null = 0;
+  const loopAnswered = (came: boolean) => {
+    if (came) misses = null;
+    if (misses === null || ++misses < LOOP_MISSES || monitor.method !== 'Loop') return;
+    log(
+      info(
+        `the heartbeat never came round through port ${monitor.port} of the server, which somebody else may have; ` +
+          'heartbeat through a port that the server chooses instead',
+      ),
+    );
+    monitor = { method: 'Auto' };
+  };
+
   const heartbeat = (): Heartbeat => {
     const common = { message: settings.message, timeoutMs: options.timeoutMs, log };
     switch (monitor.method) {
@@ -50,7 +68,7 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
         return noHeartbeat;
       case 'Loop':
       case 'Echo':
-        return fixedHeartbeat({ ...common, monitor, server: options.server });
+        return fixedHeartbeat({ ...common, monitor, server: options.server, onAnswer: loopAnswered });
       case 'Auto':
         return channelHeartbeat({
           ...common,
@@ -61,7 +79,7 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
   };
 
   const launch = (): Launch => {
-    forwards.next(performance.now());
+    forwards.next();
     const added = monitorForwards(monitor);
     // A variable has no place of its own on the command line: its forwards go first, as 1.4g puts them.
     const args =
@@ -91,6 +109,7 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
     bornAt,
     launch,
     onTransition: (before, event, after, now) => {
+      if (stands(monitor, before, event, now)) forwards.stand();
       for (const line of classicLines(before, event, after, now, narration)) log(line);
     },
     onStderr: (chunk) => {
@@ -123,10 +142,17 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
   for (const name of ['SIGHUP', 'SIGUSR2'] as const) process.on(name, () => running.dispatch({ type: 'wake' }));
   onSigusr1(() => running.dispatch({ type: 'restart', why: 'signal' }));
   running.dispatch({ type: 'start' });
+  trimMemoryLater();
   const code = await running.done;
   agent.stop();
   return code;
 };
+
+/** Whether the event shows that ssh has, or had, a connection. */
+const stands = ({ method }: Monitor, before: Tunnel, event: Event, now: Now): boolean =>
+  method === 'None'
+    ? event.type === 'exited' && now.at - before.startedAt >= FORWARD_STANDS_MS
+    : event.type === 'connected' || event.type === 'beatOk';
 
 /** A heartbeat that cannot be set up must not keep the tunnel down. */
 const safely = (make: () => Heartbeat, log: (line: LogLine) => void): Heartbeat => {
@@ -140,15 +166,19 @@ const safely = (make: () => Heartbeat, log: (line: LogLine) => void): Heartbeat 
 
 /** Which remote forwards were refused in this run of ssh, and which had worked in an earlier one. */
 class RefusedForwards {
-  #startedAt = Number.POSITIVE_INFINITY;
+  #stood = false;
   #now = new Set<number>();
-  /** Refused in every run so far; null until one run has stood long enough to say. */
+  /** Refused in every run so far that stood; null until there was one. */
   #never: Set<number> | null = null;
 
-  next(at: number): void {
-    if (at - this.#startedAt >= FORWARD_STANDS_MS)
-      this.#never = new Set([...this.#now].filter((port) => this.#never?.has(port) ?? true));
-    this.#startedAt = at;
+  /** This run has a connection, so that the server has answered for every forward. */
+  stand(): void {
+    this.#stood = true;
+  }
+
+  next(): void {
+    if (this.#stood) this.#never = new Set([...this.#now].filter((port) => this.#never?.has(port) ?? true));
+    this.#stood = false;
     this.#now = new Set();
   }
 

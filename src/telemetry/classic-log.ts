@@ -11,11 +11,12 @@ export type ClassicLogOptions = {
   /** To stderr too. */
   readonly debug: boolean;
   readonly pid: number;
-  readonly stderr: Sink;
+  readonly stderr: Pick<Sink, 'write'>;
 };
 
 export type ClassicLog = {
-  readonly line: (line: { readonly level: number; readonly text: string; readonly pid?: number }) => void;
+  /** Says whether the line went to stderr. */
+  readonly line: (line: { readonly level: number; readonly text: string; readonly pid?: number }) => boolean;
   /** Lets syslog's helper end. */
   readonly close: () => void;
 };
@@ -37,12 +38,13 @@ export const openClassicLog = (options: ClassicLogOptions): ClassicLog => {
     const fd = openSync(logFile, 'a');
     return {
       line: (line) => {
-        if (line.level > logLevel) return;
+        if (line.level > logLevel) return false;
         try {
           writeSync(fd, `${timestamp(new Date())} autossh[${line.pid ?? pid}]: ${line.text}\n`);
         } catch {
           // A full disk must not end the tunnel.
         }
+        return false;
       },
       close: () => {},
     };
@@ -51,12 +53,13 @@ export const openClassicLog = (options: ClassicLogOptions): ClassicLog => {
   let logger: ChildProcess | null = null;
   return {
     line: (line) => {
-      if (line.level > logLevel) return;
-      if (options.debug || (!hasSyslog && line.level <= LOG_ERR))
-        stderr.write(`autossh[${line.pid ?? pid}]: ${line.text}\n`);
-      if (!hasSyslog) return;
+      if (line.level > logLevel) return false;
+      const isShown = options.debug || (!hasSyslog && line.level <= LOG_ERR);
+      if (isShown) stderr.write(`autossh[${line.pid ?? pid}]: ${line.text}\n`);
+      if (!hasSyslog) return isShown;
       logger ??= startLogger(pid);
       logger.stdin?.write(`<${FACILITY_USER + line.level}>${line.text}\n`);
+      return isShown;
     },
     close: () => logger?.stdin?.end(),
   };

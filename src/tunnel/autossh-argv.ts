@@ -49,6 +49,8 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
       index++;
       break;
     }
+    // As from "$OPTIONS" in a script: 1.4g skips an empty word, and for the remote shell it is none.
+    if (arg === '') continue;
     if (!arg.startsWith('-') || arg === '-') {
       if (host) break;
       host = true;
@@ -90,7 +92,7 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
     if (bundle !== '-') kept.push(bundle);
   }
 
-  const rest = argv.slice(index);
+  const rest = argv.slice(index).filter((word) => word !== '');
   if (!host && rest.length === 0) return { kind: 'usage' };
   kept.push(...rest);
   for (const option of sessionOptions) {

@@ -1,4 +1,7 @@
-/** A line longer than this is cut: the server's banner comes this way, and a server is not to be trusted with our memory. */
+/** What is not UTF-8 becomes U+FFFD. */
+const UTF_8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** A line longer than this many bytes is cut: the server's banner comes this way, and a server is not to be trusted with our memory. */
 const LONGEST_LINE = 4_096;
 
 /** Cuts a stream of bytes into lines, whatever the pieces in which it comes. ssh ends lines with CR LF or LF. */
@@ -12,7 +15,7 @@ export class LineSplitter {
   }
 
   push(chunk: Uint8Array): void {
-    // One byte, one character: a character of UTF-8 that two pieces share must not become two broken ones.
+    // One byte, one character, until the line is whole: a character of UTF-8 that two pieces share must not be broken.
     let text = '';
     for (const byte of chunk) text += String.fromCharCode(byte);
     const pieces = text.split('\n');
@@ -39,6 +42,6 @@ export class LineSplitter {
     const line = this.#rest.replace(/\r$/, '');
     this.#rest = '';
     this.#cut = false;
-    this.#onLine(line);
+    this.#onLine(UTF_8.decode(Uint8Array.from(line, (byte) => byte.charCodeAt(0))));
   }
 }

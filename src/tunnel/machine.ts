@@ -155,7 +155,13 @@ const stay = (tunnel: Tunnel, changes: Partial<Tunnel>, ...effects: Effect[]): S
 });
 
 const exit = (tunnel: Tunnel, code: number): Step =>
-  stay(tunnel, { state: 'Exited', pid: null, alarmAt: null }, ...quiet(), { do: 'exit', code });
+  stay(
+    tunnel,
+    { state: 'Exited', pid: null, alarmAt: null, beating: false },
+    ...quiet(),
+    { do: 'clear', name: 'lifetime' },
+    { do: 'exit', code },
+  );
 
 /** No timer of an ssh outlives it. */
 const quiet = (): Effect[] => [
@@ -181,16 +187,19 @@ const prepare: Cell = (tunnel, _event, now, policy) => {
     next: null,
     pauseMs: decision.pauseMs,
   };
-  const lifetime: Effect[] =
-    tunnel.state === 'Idle' && policy.lifetimeEndsAt !== null
-      ? [{ do: 'timer', name: 'lifetime', at: policy.lifetimeEndsAt }]
-      : [];
   if (decision.pauseMs <= 0) {
     const launched = launch(ready, _event, now, policy);
-    return { tunnel: launched.tunnel, effects: [...quiet(), ...lifetime, ...launched.effects] };
+    return { tunnel: launched.tunnel, effects: [...quiet(), ...lifetime(tunnel, policy), ...launched.effects] };
   }
-  return stay(ready, {}, ...quiet(), ...lifetime, { do: 'timer', name: 'wait', at: now.at + decision.pauseMs });
+  const wait: Effect = { do: 'timer', name: 'wait', at: now.at + decision.pauseMs };
+  return stay(ready, {}, ...quiet(), ...lifetime(tunnel, policy), wait);
 };
+
+/** The end of all is set once, by the first event of a tunnel's life: nothing but its end clears it. */
+const lifetime = (tunnel: Tunnel, policy: Policy): Effect[] =>
+  tunnel.state === 'Idle' && policy.lifetimeEndsAt !== null
+    ? [{ do: 'timer', name: 'lifetime', at: policy.lifetimeEndsAt }]
+    : [];
 
 const launch: Cell = (tunnel, _event, now) =>
   stay(
@@ -225,6 +234,8 @@ const beat: Cell = (tunnel) =>
   tunnel.beating ? stay(tunnel, {}) : stay(tunnel, { alarmAt: null, beating: true }, { do: 'beat' });
 
 const beatOk: Cell = (tunnel, _event, now, policy) => {
+  // The beat of an ssh that is gone says nothing of this one.
+  if (!tunnel.beating) return { tunnel, effects: [] };
   const alarmAt = policy.nextAlarmAt(tunnel, now);
   const changes = { beating: false, failedBeats: 0, lastFailure: null, alarmAt };
   const isFirst = tunnel.state === 'Connecting';
@@ -296,7 +307,7 @@ const follow = (tunnel: Tunnel, next: Next, event: Event, now: Now, policy: Poli
   return prepare(tunnel, event, now, policy);
 };
 
-const rest: Cell = (tunnel) =>
+const rest: Cell = (tunnel, _event, _now, policy) =>
   stay(
     tunnel,
     {
@@ -311,6 +322,7 @@ const rest: Cell = (tunnel) =>
       lastFailure: null,
     },
     ...quiet(),
+    ...lifetime(tunnel, policy),
   );
 
 const setAlarm = (at: number | null): Effect[] =>

@@ -16,8 +16,11 @@ const launcher = (name: string, flags: string) => `#!/bin/sh
 /** execa needs Set.prototype.union, which Node 22 brought; with it the drop-in also runs where only Node 20 is installed. */
 const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
 
+/** For a SIGUSR1 that comes before src/supervisor/sigusr1.ts has run: no word on stderr, no port that could be taken or guessed. */
+const NO_DEBUGGER = '--inspect-publish-uid=http --inspect-port=0';
+
 /** The binaries: entry, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
-const binaries = [{ name: 'autossh', flags: '--max-semi-space-size=1 --v8-pool-size=0' }];
+const binaries = [{ name: 'autossh', flags: `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER}` }];
 
 /** Bundles every binary into dist/. Throws what esbuild throws. */
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {

@@ -11,7 +11,8 @@ export const freePort = async (host = '127.0.0.1'): Promise<number> => {
   }
 };
 
-const canBind = (host: string, port: number): Promise<boolean> =>
+/** Whether a server could listen there now. */
+export const canBind = (host: string, port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));

@@ -32,6 +32,8 @@ export type SshdOptions = {
   user?: string;
   /** The server binary, for other versions of OpenSSH; absolute, because sshd re-executes itself. */
   binary?: string;
+  /** A command that runs the server, e.g. in a network namespace (netns.ts). `port` must be given then. */
+  wrap?: readonly string[];
 };
 export type KeyType = 'ed25519' | 'rsa' | 'ecdsa';
 
@@ -80,6 +82,7 @@ export type Sshd = {
 export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
   const { host = '127.0.0.1', user = userInfo().username, hostKeyType = 'ed25519', userKeyType = 'ed25519' } = options;
   const binary = options.binary ?? '/usr/sbin/sshd';
+  const { wrap = [] } = options;
   let { config = [], keyOptions = '' } = options;
   let port = options.port ?? (await freePort(host));
   const dir = mkdtempSync(join(tmpdir(), 'sshd-'));
@@ -115,7 +118,9 @@ export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
     });
     writeFileSync(
       configFile,
-      [...config, ...baseConfig({ host, port, hostKey, authorizedKeys, dir })].join('\n').concat('\n'),
+      [...config, ...baseConfig({ host, port, hostKey, authorizedKeys, dir }).filter(isLeftTo(config))]
+        .join('\n')
+        .concat('\n'),
     );
   };
 
@@ -125,7 +130,7 @@ export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
     const before = log().length;
     const said = () => log().slice(before);
     const fd = openSync(logFile, 'a');
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', binary, '-D', '-e', '-f', configFile], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...wrap, binary, '-D', '-e', '-f', configFile], {
       stdio: ['ignore', fd, fd],
     });
     closeSync(fd);
@@ -265,6 +270,10 @@ const baseConfig = (at: {
   'LogLevel VERBOSE',
 ];
 
+/** sshd takes the first value of a keyword, but the last MaxStartups: that one must not come twice. */
+const isLeftTo = (config: readonly string[]) => (line: string) =>
+  !(line.startsWith('MaxStartups') && config.some((own) => /^MaxStartups\b/i.test(own)));
+
 const clientArgs = ({ port, knownHosts, userKey }: { port: number; knownHosts: string; userKey: string }): string[] => [
   ...['-F', 'none', '-p', `${port}`, '-i', userKey],
   ...[
@@ -280,7 +289,9 @@ const clientArgs = ({ port, knownHosts, userKey }: { port: number; knownHosts: s
 ];
 
 const running = new Set<() => void>();
+let armed = false;
 const keepForExit = (end: () => void): void => {
-  if (running.size === 0) process.once('exit', () => [...running].map((one) => one()));
+  if (!armed) process.once('exit', () => [...running].map((one) => one()));
+  armed = true;
   running.add(end);
 };

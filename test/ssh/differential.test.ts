@@ -1,0 +1,75 @@
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { itWith } from '../support/needs.ts';
+import { startNetPath, whyNoNetns } from '../support/netns.ts';
+import { freePort } from '../support/port.ts';
+import { startSshd } from '../support/sshd.ts';
+import { COMMAND_LINE } from './differential/command-line.ts';
+import { compare } from './differential/compare.ts';
+import { DIFFERENCES } from './differential/differences.ts';
+import { ENVIRONMENT } from './differential/environment.ts';
+import { HEARTBEAT } from './differential/heartbeat.ts';
+import { LOGS } from './differential/logs.ts';
+import { REAL_SSH } from './differential/real-ssh.ts';
+import { runScenario } from './differential/run.ts';
+import type { Scenario, Surroundings } from './differential/scenario.ts';
+import { SIGNALS } from './differential/signals.ts';
+import { SUPERVISION } from './differential/supervision.ts';
+
+/** The program itself: Debian's /usr/bin/autossh is a script around it that picks a monitor port. */
+const ORIGINAL = '/usr/lib/autossh/autossh';
+const OURS = fileURLToPath(new URL('../../dist/autossh.cjs', import.meta.url));
+
+const SCENARIOS: readonly Scenario[] = [
+  // The long ones first.
+  ...[REAL_SSH, SUPERVISION, SIGNALS, HEARTBEAT, LOGS, COMMAND_LINE, ENVIRONMENT].flat(),
+];
+
+const whyNot = existsSync(ORIGINAL)
+  ? whyNoNetns()
+  : `no differential test: expected the original at ${ORIGINAL} (apt-get install autossh)`;
+
+describe('ours and autossh 1.4g do the same', () => {
+  const ends: Array<() => unknown> = [];
+  let around: Surroundings;
+  beforeAll(async () => {
+    if (whyNot !== null) return;
+    const taken = createServer();
+    const takenPort = await freePort();
+    await new Promise<void>((resolve) => taken.listen(takenPort, '127.0.0.1', resolve));
+    ends.push(() => taken.close());
+    const network = await startNetPath();
+    ends.push(network.stop);
+    const sshd = await startSshd({ host: network.serverAddress, port: 2222, wrap: network.at('server') });
+    ends.push(sshd.stop);
+    around = { takenPort, network, sshd };
+  });
+  afterAll(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+
+  // Each takes a place of its own, so that a handful run at a time; vitest's maxConcurrency is 5.
+  describe.concurrent('scenario', () => {
+    itWith(whyNot).for(SCENARIOS)('$id', async (scenario, { expect }) => {
+      const [original, ours] = await Promise.all([
+        runScenario(scenario, ORIGINAL, around),
+        runScenario(scenario, OURS, around),
+      ]);
+      expect(compare(scenario, original, ours).join('\n\n')).toBe('');
+    });
+  });
+});
+
+describe('the table', () => {
+  it('names every scenario once, and there are at least 40', ({ expect }) => {
+    expect(new Set(SCENARIOS.map(({ id }) => id)).size).toBe(SCENARIOS.length);
+    expect(SCENARIOS.length).toBeGreaterThanOrEqual(40);
+  });
+
+  it('proves every named difference', ({ expect }) => {
+    const proven = new Set(SCENARIOS.flatMap(({ differs = {} }) => Object.keys(differs)));
+    expect([...proven].sort()).toEqual(Object.keys(DIFFERENCES).sort());
+  });
+});
