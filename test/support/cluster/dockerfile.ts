@@ -27,6 +27,6 @@ export type LocalBase = { suite: string; node: boolean };
 
 /** Which base images the harness can make itself where none can be pulled: Debian's slim ones, and Node's on top of them. */
 export function localBase(reference: string): LocalBase | undefined {
-  const found = /^docker\.io\/library\/(?:(node):24|debian:(?=\w))-?(bookworm|trixie)-slim$/.exec(qualified(reference));
-  return found ? { suite: found[2] ?? '', node: found[1] === 'node' } : undefined;
+  const found = /^docker\.io\/library\/(node:24-|debian:)(bookworm|trixie)-slim$/.exec(qualified(reference));
+  return found ? { suite: found[2] ?? '', node: found[1] === 'node:24-' } : undefined;
 }
