@@ -76,16 +76,19 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
       const started = performance.now();
       const noisy = method === 'Ping' || !proven;
       options.expectNoise(noisy ? 1 : 0);
+      // From before the way out is opened: the way back may be here before we know that it is.
+      const back = method === 'Loop' && server !== null ? awaitBack(server, options, signal) : null;
       let socket: Socket;
       try {
         socket = await dial({ path: out }, timeoutMs, signal);
       } catch (problem) {
+        back?.close();
         return lost(errorText(problem));
       }
       try {
-        if (method === 'Ping') {
+        if (back === null) {
           await read(socket, 1, timeoutMs, signal);
-        } else if (server !== null && !(await comesBack(socket, server, options, signal))) {
+        } else if (!(await comesBack(socket, back, timeoutMs, signal))) {
           if (proven) return lost('the server closed the channel of the heartbeat');
           // It answered, if only to refuse: that is what a ping asks for.
           method = 'Ping';
@@ -99,6 +102,7 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
         return lost(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
       } finally {
         socket.destroy();
+        back?.close();
       }
     },
     close: () => {
@@ -109,30 +113,36 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
   };
 };
 
-/**
- * Sends the text out and waits for it on any connection that comes back. True when it came; false when the way out was closed
- * before. A stranger who connects to the server's port and sends something else, or nothing, is passed over.
- */
-const comesBack = (out: Socket, server: Server, { message, timeoutMs }: ChannelOptions, signal: AbortSignal) => {
+/** A text, and the promise that it came in on any connection. */
+type Back = { readonly text: Buffer; readonly came: Promise<void>; readonly close: () => void };
+
+/** A stranger who connects to the server's port and sends something else, or nothing, is passed over. */
+const awaitBack = (server: Server, { message, timeoutMs }: ChannelOptions, signal: AbortSignal): Back => {
   const text = beatText(message);
   const guests: Socket[] = [];
   let welcome = (_guest: Socket) => {};
-  const result = new Promise<boolean>((resolve, reject) => {
+  const came = new Promise<void>((resolve) => {
     welcome = (guest) => {
       guests.push(guest);
       read(guest, text.length, timeoutMs, signal).then(
-        (bytes) => bytes.equals(text) && resolve(true),
+        (bytes) => bytes.equals(text) && resolve(),
         () => {},
       );
     };
-    server.on('connection', welcome);
-    out.write(text);
-    read(out, 1, timeoutMs, signal).then(() => resolve(false), reject);
   });
-  return result.finally(() => {
+  server.on('connection', welcome);
+  const close = () => {
     server.off('connection', welcome);
     for (const guest of guests) guest.destroy();
-  });
+  };
+  return { text, came, close };
+};
+
+/** Sends the text out and waits for it. True when it came; false when the way out was closed before. */
+const comesBack = (out: Socket, back: Back, timeoutMs: number, signal: AbortSignal): Promise<boolean> => {
+  out.write(back.text);
+  const closed = read(out, 1, timeoutMs, signal).then(() => false);
+  return Promise.race([back.came.then(() => true), closed]);
 };
 
 const listen = (path: string): Promise<Server> =>

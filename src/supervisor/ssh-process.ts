@@ -57,16 +57,32 @@ export const startSsh = (options: SshOptions): SshProcess => {
     return { spawnError: 'could not be started' };
   }
   child.stderr?.on('data', (chunk: Uint8Array) => options.onStderr(chunk));
+  // A helper that waits for a silent host does not notice that ssh is gone: it is told.
+  let helpers: number[] = [];
+  let asked: 'SIGTERM' | 'SIGKILL' = 'SIGTERM';
+  let look: NodeJS.Timeout | undefined;
+  child.once('exit', () => {
+    clearInterval(look);
+    for (const helper of helpers) killQuietly(helper, asked);
+  });
   void settled(child).then(options.onExit);
   return {
     pid,
     kill: (signal) => {
-      const helpers = signal === 'SIGKILL' ? childrenOf(pid) : [];
+      helpers = childrenOf(pid);
+      asked = signal;
       running.kill(signal);
-      for (const helper of helpers) killQuietly(helper);
+      look ??= setInterval(lookAfterChildren, LOOK_EVERY_MS);
     },
   };
 };
+
+/**
+ * A flood of other signals (SIGUSR1 in a tight loop) can fill libuv's signal pipe, which then loses a SIGCHLD, and with it the end of
+ * ssh for ever. Another one makes libuv look at every child.
+ */
+const lookAfterChildren = () => process.kill(process.pid, 'SIGCHLD');
+const LOOK_EVERY_MS = 1_000;
 
 /** ssh's end: its own exit, and then the end of its stderr, but not for longer than a moment: a helper may hold it open. */
 const settled = (child: {
@@ -94,9 +110,9 @@ const childrenOf = (pid: number): number[] => {
   }
 };
 
-const killQuietly = (pid: number): void => {
+const killQuietly = (pid: number, signal: NodeJS.Signals): void => {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch {
     // It is gone already.
   }

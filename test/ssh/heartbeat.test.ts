@@ -21,7 +21,7 @@ describe.concurrent('heartbeats', () => {
   const beatsTwice = async ({ expect }: TestContext, autossh: Autossh, starts = 1) => {
     await autossh.said(/connection ok/);
     await autossh.said(/connection ok/, autossh.lines().length);
-    expect(autossh.starts()).toBe(starts);
+    expect(autossh.starts(), autossh.stderr()).toBe(starts);
   };
 
   it('auto: a loop through a port that the server chooses, without a word on stderr but the log', async (context) => {

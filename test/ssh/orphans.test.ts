@@ -62,7 +62,7 @@ describe.concurrent('nothing is left', () => {
   it('after SIGTERM while a helper of ssh holds on', async (context) => {
     // Stands for an inner ssh behind a silent jump host: it does not look at its standard input.
     const autossh = autosshIn(context, {
-      args: ['-N', '-F', 'none', '-o', 'ProxyCommand=exec sleep 1000', 'nobody@nowhere.invalid'],
+      args: ['-N', '-F', 'none', '-o', 'ProxyCommand=sleep 1000', 'nobody@nowhere.invalid'],
     });
     await until('the helper', () => names(autossh.processes(), 'sleep'), { state: autossh.stderr });
     autossh.child.kill('SIGTERM');

@@ -28,6 +28,8 @@ export const DIFFERENCES = {
   'empty-path': 'With AUTOSSH_PATH="", 1.4g runs the first ssh argument as a program.',
   'sigquit-ends-ssh': 'SIGQUIT kills 1.4g before it can end its ssh and remove its pid file.',
   'signals-while-waiting': 'SIGHUP, SIGUSR1 or SIGUSR2 during a pause between two starts kills 1.4g.',
+  'signal-during-a-beat':
+    'A signal that comes during a heartbeat is to 1.4g a heartbeat that failed; ours does what the signal asks for.',
   'background-failures-reported':
     'With -f, 1.4g says success and then fails in the background; ours fails in front of the user.',
   'monitor-port-numbers': '1.4g takes 0x4e20 for a port when it starts, and dies of it at the first heartbeat.',

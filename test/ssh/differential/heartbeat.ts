@@ -1,3 +1,4 @@
+import { logFrom } from './differences.ts';
 import { type Manner, startPeer } from './peer.ts';
 import type { Observation, Place, Run, Scenario } from './scenario.ts';
 
@@ -6,7 +7,7 @@ const loop = ({ port }: Place) => ['-M', `${port}`, '-N', 'host'];
 const echo = ({ port, echoPort }: Place) => ['-M', `${port}:${echoPort}`, '-N', 'host'];
 /** Network timeouts are half the poll time: long enough that busy processors keep them. */
 const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'all is well' };
-const CLOSE = 1_000;
+const CLOSE = 2_000;
 
 /** Runs with the peer to its end, or until so many beats came round; finds the messages. */
 const withPeer = (manner: Manner, beats?: number) => async (run: Run) => {
@@ -70,6 +71,30 @@ export const HEARTBEAT: readonly Scenario[] = [
       await run.over();
     },
     withinMs: CLOSE,
+  },
+  {
+    id: 'SIGTERM during a beat',
+    args: loop,
+    env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '20' },
+    drive: async (run) => {
+      const peer = await startPeer(run.port, 'silent', run.pid());
+      try {
+        await run.watching(1);
+        await peer.hasGuest();
+        run.signal('SIGTERM');
+        await run.over();
+      } finally {
+        peer.stop();
+      }
+    },
+    differs: {
+      'signal-during-a-beat': logFrom(
+        /error polling/,
+        5,
+        'AUTOSSH: received signal to exit (15)',
+        'AUTOSSH: clear alarm timer (0 secs left)',
+      ),
+    },
   },
   {
     id: 'SIGHUP does not bring the beat forward',

@@ -42,10 +42,10 @@ export const observe = (raw: Raw): Observation => {
   ]);
   const withoutPlaces = (line: string) =>
     line
+      .replaceAll(/\/[^\s=:]*\/autossh-\w{6}\//g, 'PRIVATE/')
       .replaceAll(place.work, 'WORK')
       .replaceAll(raw.dir, 'DIR')
       .replaceAll(raw.program, 'autossh')
-      .replaceAll(/\/\S*\/autossh-\w{6}\//g, 'PRIVATE/')
       .replaceAll(/(PRIVATE\/out:127\.0\.0\.1:|loop through port )\d+/g, '$1CHOSEN')
       .replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
   const masked = (line: string) =>

@@ -1,5 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { hostname } from 'node:os';
+import { until } from '../../support/until.ts';
 
 /**
  * What stands at the other end of the monitor port in place of ssh and the server. `loop`: passes on to port + 1, as the two
@@ -11,6 +12,7 @@ export type Manner = 'loop' | 'garbled loop' | 'silent loop' | 'silent' | 'echo'
 export type Peer = {
   /** The messages that came, each with what changes from one to the next named. */
   readonly messages: () => string[];
+  readonly hasGuest: () => Promise<unknown>;
   readonly stop: () => void;
 };
 
@@ -44,6 +46,7 @@ export const startPeer = async (port: number, manner: Manner, pid: number): Prom
   });
   return {
     messages: () => received.split(/(?<=\n)/).map((message) => named(message, pid)),
+    hasGuest: () => until('a beat', () => sockets.size > 0),
     stop: () => {
       server.close();
       for (const socket of sockets) socket.destroy();

@@ -7,17 +7,17 @@ const REAL = { ssh: ['ssh'], inNetwork: true } as const;
 /** Time to log in before the first beat. */
 const BEATS = { AUTOSSH_FIRST_POLL: '5', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'real' };
 
-const loop = ({ port, sshd }: Place) => ['-M', `${port}`, ...sshd.sshArgs, '-N', sshd.destination];
-const echo = ({ port, echoPort, sshd }: Place) => [
+const loop = ({ port, net }: Place) => ['-M', `${port}`, ...net().sshd.sshArgs, '-N', net().sshd.destination];
+const echo = ({ port, echoPort, net }: Place) => [
   '-M',
   `${port}:${echoPort}`,
-  ...sshd.sshArgs,
+  ...net().sshd.sshArgs,
   '-N',
-  sshd.destination,
+  net().sshd.destination,
 ];
 const command =
   (...words: string[]) =>
-  ({ sshd }: Place) => ['-M', '0', ...sshd.sshArgs, sshd.destination, ...words];
+  ({ net }: Place) => ['-M', '0', ...net().sshd.sshArgs, net().sshd.destination, ...words];
 
 const afterBeats = (beats: number) => async (run: Run) => {
   await run.logged(/connection ok/, beats);
@@ -26,24 +26,24 @@ const afterBeats = (beats: number) => async (run: Run) => {
 };
 
 export const REAL_SSH: readonly Scenario[] = [
-  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 1_000 },
+  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 2_000 },
   {
     id: 'real ssh: echo',
     args: echo,
     env: BEATS,
     ...REAL,
-    prepare: async ({ network, echoPort, outside }) => {
+    prepare: async ({ net, echoPort, outside }) => {
       const path = join(outside, 'echo');
       const server = createServer((guest) => {
         guest.on('error', () => {});
         guest.pipe(guest);
       });
       await new Promise<void>((resolve) => server.listen(path, resolve));
-      await network.offer('server', echoPort, path);
+      await net().network.offer('server', echoPort, path);
       return () => server.close();
     },
     drive: afterBeats(2),
-    withinMs: 1_000,
+    withinMs: 2_000,
   },
   {
     id: 'real ssh: stopped, so that no beat comes round',
@@ -60,7 +60,7 @@ export const REAL_SSH: readonly Scenario[] = [
       await run.logged(/set alarm for/, 4);
       run.signal('SIGTERM');
     },
-    withinMs: 1_500,
+    withinMs: 2_000,
     differs: {
       'no-look-at-a-stop': (original) => ({
         ...original,
@@ -71,7 +71,7 @@ export const REAL_SSH: readonly Scenario[] = [
   },
   {
     id: 'real ssh: kill -9',
-    args: ({ sshd }) => ['-M', '0', ...sshd.sshArgs, '-N', sshd.destination],
+    args: ({ net }) => ['-M', '0', ...net().sshd.sshArgs, '-N', net().sshd.destination],
     ...REAL,
     drive: async (run) => {
       await run.watching(1);
@@ -107,25 +107,25 @@ export const REAL_SSH: readonly Scenario[] = [
   { id: 'real ssh: remote command, 3', args: command('exit', '3'), env: { AUTOSSH_GATETIME: '0' }, ...REAL },
   {
     id: 'real ssh: connection refused',
-    args: ({ sshd }) => ['-M', '0', '-p', '1', ...sshd.sshArgs, '-N', sshd.destination],
+    args: ({ net }) => ['-M', '0', '-p', '1', ...net().sshd.sshArgs, '-N', net().sshd.destination],
     ...REAL,
   },
   {
     id: 'real ssh: monitor port taken on the server',
-    args: ({ port, sshd }) => [
+    args: ({ port, net }) => [
       '-M',
       `${port}`,
       '-o',
       'ExitOnForwardFailure=no',
-      ...sshd.sshArgs,
+      ...net().sshd.sshArgs,
       '-N',
-      sshd.destination,
+      net().sshd.destination,
     ],
     env: { ...BEATS, AUTOSSH_GATETIME: '0' },
     ...REAL,
-    prepare: async ({ network, port, outside }) => {
-      await network.offer('server', port, join(outside, 'nobody'));
-      await network.offer('server', port, join(outside, 'nobody'), '::1');
+    prepare: async ({ net, port, outside }) => {
+      await net().network.offer('server', port, join(outside, 'nobody'));
+      await net().network.offer('server', port, join(outside, 'nobody'), '::1');
     },
     drive: async (run) => {
       await run.logged(/connection ok|starting ssh \(count 3/);

@@ -34,6 +34,9 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
   const env: Env = {
     PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
     HOME: dir,
+    // What ours makes there goes with the run, even if the run is killed.
+    TMPDIR: dir,
+    XDG_RUNTIME_DIR: undefined,
     PWD: place.work,
     // Else ours would start an agent of its own.
     SSH_AUTH_SOCK: join(dir, 'no-agent'),
@@ -51,7 +54,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
 
   const tidy = await scenario.prepare?.(place);
 
-  const network = scenario.inNetwork ? place.network.at('client') : [];
+  const network = scenario.inNetwork ? place.net().network.at('client') : [];
   const [file = '', ...rest] = [...network, ...(syslog?.command ?? []), program, ...args];
   const child = spawn(file, rest, {
     cwd: place.work,

@@ -40,9 +40,8 @@ export type Place = {
 export type Surroundings = {
   /** A port of 127.0.0.1 that is taken. */
   readonly takenPort: number;
-  /** At the server's end of the network. */
-  readonly sshd: Sshd;
-  readonly network: NetPath;
+  /** Two ends of a wire and an sshd at the far one; throws where scenarios `inNetwork` cannot run. */
+  readonly net: () => { readonly network: NetPath; readonly sshd: Sshd };
 };
 
 /** A run under way. */

@@ -1,0 +1,246 @@
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { describe, it, type TestContext } from 'vitest';
+import { type Autossh, type AutosshOptions, nothingLeft, startAutossh, tunnelArgs } from '../support/autossh.ts';
+import { flows } from '../support/echo.ts';
+import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
+import { freePort } from '../support/port.ts';
+import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
+import { until } from '../support/until.ts';
+
+describe.concurrent('in the background (-f)', () => {
+  it('returns 0 when all is set up; lives in a session of its own, in /; the pid file comes and goes', async (context) => {
+    const { expect } = context;
+    const sshd = await sshdIn(context);
+    const service = await serviceIn(context);
+    const at = { host: '127.0.0.1', port: await freePort() };
+    const [pidFile, logFile] = [join(sshd.dir, 'pid'), join(sshd.dir, 'log')];
+    const autossh = autosshIn(context, {
+      args: ['-M', '0', '-f', ...tunnelArgs(sshd, '-L', `${at.port}:127.0.0.1:${service.port}`)],
+      env: { AUTOSSH_PIDFILE: pidFile, AUTOSSH_LOGFILE: logFile, AUTOSSH_DEBUG: undefined },
+    });
+    expect(await autossh.ended()).toEqual({ code: 0, signal: null });
+    // Not sooner than that: the file is there at the moment of the return.
+    const pid = Number(readFileSync(pidFile, 'utf8'));
+    expect(readFileSync(pidFile, 'utf8')).toBe(`${pid}\n`);
+    expect(autossh.stderr()).toBe('');
+    const background = await until('the process', () => processOf(pid));
+    expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
+    expect(sessionOf(background)).toBe(pid);
+    await flows(at);
+    signal(background, 'SIGTERM');
+    await until('its end', () => !isAlive(background));
+    expect(existsSync(pidFile)).toBe(false);
+    expect(readFileSync(logFile, 'utf8')).toMatch(
+      /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d autossh\[\d+\]: starting ssh \(count 1\)$/m,
+    );
+    expect(readFileSync(logFile, 'utf8')).toContain(`autossh[${pid}]: received signal to exit (15)`);
+    await nothingLeft(autossh.dir);
+  });
+});
+
+describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
+  const bad: Array<[string, string[], Record<string, string>, RegExp]> = [
+    ['a port that is none', ['-M', 'http'], {}, /invalid port "http": expected/],
+    ['an echo port that is none', ['-M', '20000:x'], {}, /invalid echo port .*"x": expected/],
+    ['a port out of range', ['-M', '65535'], {}, /monitor port \(65535\) out of range: expected/],
+    ['junk in AUTOSSH_POLL', [], { AUTOSSH_POLL: '5s' }, /invalid poll time "5s": expected/],
+    [
+      'a pid file in no directory',
+      [],
+      { AUTOSSH_PIDFILE: '/nonexistent/pid' },
+      /cannot open pid file "\/nonexistent\/pid": No such file or directory/,
+    ],
+    [
+      'a log file in no directory',
+      [],
+      { AUTOSSH_LOGFILE: '/nonexistent/log' },
+      /\/nonexistent\/log: No such file or directory/,
+    ],
+  ];
+  for (const [what, args, env, line] of bad)
+    for (const mode of ['', '-f'])
+      it(`${what} ${mode}`, async (context) => {
+        const { expect } = context;
+        const more = mode === '' ? [] : [mode];
+        const autossh = autosshIn(context, {
+          args: [...more, ...args, '-N', 'nobody@nowhere.invalid'],
+          env: { AUTOSSH_DEBUG: undefined, ...env },
+        });
+        expect(await autossh.ended()).toEqual({ code: 1, signal: null });
+        expect(autossh.lines(), autossh.stderr()).toHaveLength(1);
+        expect(autossh.lines()[0]).toMatch(line);
+        expect(autossh.stdout().toString()).toBe('');
+        await nothingLeft(autossh.dir);
+      });
+
+  it('no ssh where AUTOSSH_PATH says', async (context) => {
+    const autossh = autosshIn(context, { args: ['-N', 'nowhere.invalid'], env: { AUTOSSH_PATH: '/nonexistent/ssh' } });
+    context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
+    await autossh.said(/\/nonexistent\/ssh: No such file or directory/);
+    context.expect(autossh.starts()).toBe(1);
+    await nothingLeft(autossh.dir);
+  });
+
+  it('a key that cannot be read: ssh says so, and the gate time ends it', async (context) => {
+    const sshd = await sshdIn(context);
+    // Root may read everything, so the file is one that is no key, and too open as well.
+    const key = join(sshd.dir, 'no-key');
+    writeFileSync(key, 'not a key\n');
+    chmodSync(key, 0o644);
+    const sshArgs = sshd.sshArgs.map((arg) => (arg === sshd.userKey ? key : arg));
+    const autossh = autosshIn(context, {
+      args: tunnelArgs({ ...sshd, sshArgs }),
+      env: { AUTOSSH_GATETIME: '30', AUTOSSH_POLL: '600' },
+    });
+    context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
+    await autossh.said(/Load key .*no-key/);
+    await autossh.said(/Permission denied \(publickey\)/);
+    await autossh.said(/ssh exited prematurely with status 255; autossh exiting/);
+  });
+});
+
+describe.concurrent('the log', () => {
+  it('goes to syslog, with the priority of its lines', async (context) => {
+    const sshd = await sshdIn(context);
+    // A /dev of its own in a mount namespace, with a socket for syslog that a real listener holds.
+    const dev = join(sshd.dir, 'syslog');
+    mkdirSync(dev);
+    const listener = spawn('socat', ['-u', `UNIX-RECVFROM:${dev}/log,fork`, `OPEN:${dev}/received,creat,append`]);
+    context.onTestFinished(async () => {
+      listener.kill();
+      await until('socat to end', () => listener.exitCode !== null || listener.signalCode !== null);
+    });
+    await until('the listener', () => existsSync(`${dev}/log`));
+    const inside = `mount -t tmpfs none /mnt && mkdir /mnt/dev && cp -a /dev/null /dev/urandom /dev/tty /mnt/dev/ && ln -s "$0/log" /mnt/dev/log && mount --bind /mnt/dev /dev && exec "$@"`;
+    const autossh = autosshIn(context, {
+      wrap: ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', inside, dev],
+      args: tunnelArgs(sshd),
+      env: { AUTOSSH_DEBUG: undefined },
+    });
+    const received = () => (existsSync(`${dev}/received`) ? readFileSync(`${dev}/received`, 'latin1') : '');
+    await until('the lines', () => /starting ssh \(count 1\)[\s\S]*ssh child pid is/.test(received()), {
+      state: () => `${received()}\n${autossh.stderr()}`,
+    });
+    // user.info = 1 * 8 + 6, the tag and the pid of autossh.
+    context.expect(received()).toMatch(new RegExp(`<14>.*autossh\\[${autossh.pid}\\]: starting ssh`));
+    context.expect(autossh.stderr()).toBe('');
+    autossh.child.kill('SIGTERM');
+    await until('the last line', () => /received signal to exit \(15\)/.test(received()), { state: received });
+  });
+
+  it('goes to stderr too with AUTOSSH_DEBUG, and only there from level 7 on', async (context) => {
+    const sshd = await sshdIn(context);
+    const autossh = autosshIn(context, { args: tunnelArgs(sshd) });
+    await autossh.said(/^autossh\[\d+\]: set alarm for 2 secs$/);
+  });
+});
+
+describe('signals', () => {
+  it('SIGUSR1 is ours from the first moment on: no debugger, no death, and at last a restart', async (context) => {
+    const { expect } = context;
+    const sshd = await sshdIn(context);
+    for (let round = 0; round < 8; round++) {
+      // As under nohup: what the shell of a parent ignores stays ignored until somebody asks for it.
+      const autossh = startAutossh({
+        wrap: ['sh', '-c', 'trap "" USR1; echo; exec "$@"', 'sh'],
+        args: tunnelArgs(sshd),
+        env: { AUTOSSH_POLL: '600' },
+      });
+      try {
+        await until('the shell', () => autossh.stdout().length > 0, { everyMs: 1 });
+        // A flood without end could keep a busy machine from ever getting further.
+        const enough = performance.now() + 2_000;
+        while (!/starting ssh/.test(autossh.stderr()) && performance.now() < enough) {
+          expect(autossh.child.exitCode ?? autossh.child.signalCode, autossh.stderr()).toBeNull();
+          autossh.child.kill('SIGUSR1');
+          await turn();
+        }
+        await until('a login', () => sshd.sessions().length > 0 && isUp(autossh), { state: autossh.stderr });
+        await until('no debugger', () => !listens(autossh.pid));
+        const ssh = await autossh.ssh();
+        autossh.child.kill('SIGUSR1');
+        await autossh.said(/signalled to kill and restart ssh/);
+        await autossh.nextSsh(ssh);
+        expect(autossh.stderr()).not.toMatch(/debugger|inspector/i);
+      } finally {
+        await autossh.stop();
+      }
+    }
+  });
+
+  for (const name of ['SIGHUP', 'SIGUSR2'] as const)
+    it(`${name} wakes autossh, and the alarm goes on as it was`, async (context) => {
+      const sshd = await sshdIn(context);
+      const autossh = autosshIn(context, { args: tunnelArgs(sshd), env: { AUTOSSH_POLL: '600' } });
+      const ssh = await autossh.ssh();
+      await autossh.said(/set alarm for 600 secs/);
+      const from = autossh.lines().length;
+      autossh.child.kill(name);
+      await autossh.said(/clear alarm timer \((?:600|5\d\d) secs left\)/, from);
+      await autossh.said(/set alarm for (?:600|5\d\d) secs/, from);
+      context.expect(isAlive(ssh)).toBe(true);
+      context.expect(autossh.starts()).toBe(1);
+    });
+});
+
+describe.concurrent('ssh-agent', () => {
+  /** What ssh has as its agent, and the agents that are ours. */
+  const open = async (context: TestContext, options: Partial<AutosshOptions> = {}) => {
+    const sshd = await sshdIn(context);
+    const autossh = autosshIn(context, { args: tunnelArgs(sshd), ...options });
+    await sshd.logged(/Accepted publickey/);
+    const ssh = await autossh.ssh();
+    const environment = readFileSync(`/proc/${ssh.pid}/environ`, 'latin1').split('\0');
+    const socket = environment.find((one) => one.startsWith('SSH_AUTH_SOCK='))?.slice('SSH_AUTH_SOCK='.length);
+    return { autossh, socket, agents: () => agentsOf(autossh) };
+  };
+
+  it('one that is there is used', async (context) => {
+    const { socket, agents } = await open(context, { env: { SSH_AUTH_SOCK: '/somewhere/agent' } });
+    context.expect(socket).toBe('/somewhere/agent');
+    context.expect(agents()).toEqual([]);
+  });
+
+  it('with none, one is started for the session and ends with it', async (context) => {
+    const { autossh, socket, agents } = await open(context);
+    context.expect(agents()).toHaveLength(1);
+    context.expect(existsSync(socket ?? '')).toBe(true);
+    autossh.child.kill('SIGTERM');
+    await autossh.ended();
+    await nothingLeft(autossh.dir);
+  });
+});
+
+const agentsOf = (autossh: Autossh): Process[] => descendantsOf(autossh.pid).filter((one) => one.name === 'ssh-agent');
+
+/** ssh has been started and is still there. */
+const isUp = (autossh: Autossh) => /ssh child pid is/.test(autossh.stderr());
+
+/** Field 6 of /proc/PID/stat. */
+const sessionOf = ({ pid }: Process): number => {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3]);
+};
+
+/** Whether a process has a TCP port open for others. */
+const listens = (pid: number): boolean => {
+  const listening = ['tcp', 'tcp6'].flatMap((table) =>
+    readFileSync(`/proc/${pid}/net/${table}`, 'latin1')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((fields) => fields[3] === '0A')
+      .map((fields) => `socket:[${fields[9]}]`),
+  );
+  return descriptorsOf(pid).some((target) => listening.includes(target));
+};
+const descriptorsOf = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return [];
+    }
+  });
