@@ -107,6 +107,8 @@ const CONTENT_TYPES: Record<PatchType | 'apply', string> = {
 };
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** The server begins a watch at once; a kept-alive connection that is dead must not hold it up for long. */
+const OPEN_TIMEOUT_MS = 10_000;
 /** client-go rest/with_retry.go retries ten times, and only what carries Retry-After; reading again never harms, so we add that. */
 const MOST_RETRIES = 10;
 const MOST_READ_RETRIES = 3;
@@ -231,7 +233,7 @@ export const createClient = ({
       await request({ method: 'DELETE', path: pathOf(resource, place), body }, options);
     },
     open: ({ path, query, signal }) =>
-      measured({ method: 'GET', path: path + queryString(query), signal, headersTimeoutMs: DEFAULT_TIMEOUT_MS }),
+      measured({ method: 'GET', path: path + queryString(query), signal, headersTimeoutMs: OPEN_TIMEOUT_MS }),
     raw: (method, path, body, options) => request({ method, path, body }, options),
   };
 };

@@ -20,7 +20,10 @@ export type ReflectorOptions<T extends KubeObject> = {
   readonly pageSize?: number;
   /** Shortest length of a watch in seconds; the longest is twice that. Default 300, as client-go's. */
   readonly watchSeconds?: number;
-  /** Longest silence of a watch in milliseconds. Default 90,000: the server sends bookmarks about every 60 s. */
+  /**
+   * Longest silence of a watch in milliseconds, then it is opened anew. Default 90,000, more than the minute between bookmarks: a
+   * dead connection is noticed within it, and on a resource in which nothing changes it costs one request.
+   */
   readonly silenceMs?: number;
   readonly clock?: Clock;
   readonly random?: () => number;
@@ -103,12 +106,17 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
       else await follow(resourceVersion);
     } catch (error) {
       if (signal.aborted) break;
+      // Silence is no failure, as a rule: a resource in which nothing happens has no bookmarks either.
+      if (error instanceof WatchSilent) {
+        log('debug', `watching ${resource.plural} anew`, { reason: 'Silent', error: describe(error) });
+        continue;
+      }
       const reason = reasonOf(error);
       // What the server refuses, or says in words we do not know, may hide a gap: begin anew. The rest goes on where it was.
       if (error instanceof ApiError && error.code !== 429 && error.code < 500) resourceVersion = undefined;
       const wait = Math.max(waitAfter(error), (error instanceof ApiError && error.retryAfterMs) || 0);
       meter.count('kube_reflector_errors_total', { ...labels, reason });
-      log(reason === 'Gone' || reason === 'Silent' ? 'info' : 'warn', sentence(resource, reason), {
+      log(reason === 'Gone' ? 'info' : 'warn', sentence(resource, reason), {
         reason,
         error: describe(error),
         retryMs: Math.round(wait),
@@ -157,7 +165,6 @@ const REASONS: Readonly<Record<number, string>> = {
 
 const reasonOf = (error: unknown): string => {
   if (isGone(error)) return 'Gone';
-  if (error instanceof WatchSilent) return 'Silent';
   if (error instanceof ApiError) return error.reason || REASONS[error.code] || String(error.code);
   return 'Network';
 };
@@ -165,7 +172,6 @@ const reasonOf = (error: unknown): string => {
 const sentence = (resource: Resource, reason: string): string => {
   const what = `${resource.plural} of ${resource.apiVersion}`;
   if (reason === 'Gone') return `listing ${what} again: the server no longer knows where we were`;
-  if (reason === 'Silent') return `watching ${what} again: the connection fell silent`;
   if (reason === 'Forbidden') return `may not list or watch ${what}: waiting for the permission`;
   if (reason === 'NotFound') return `the server does not know ${what}: waiting for its definition`;
   return `lost sight of ${what}: trying again`;

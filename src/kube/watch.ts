@@ -14,7 +14,10 @@ export type WatchRequest = {
   readonly resourceVersion: string;
   /** After this the server ends the watch in order. */
   readonly timeoutSeconds: number;
-  /** After this without a byte the connection counts as dead. The server sends a bookmark about once a minute. */
+  /**
+   * After this without a byte the connection may be dead. It need not be: the server sends bookmarks about once a minute, but on
+   * a resource in which nothing changes none at all (1.35, measured).
+   */
   readonly silenceMs: number;
   readonly signal: AbortSignal;
 };
@@ -44,7 +47,7 @@ export async function* watch<T extends KubeObject>(
   if (signal.aborted) stop();
   signal.addEventListener('abort', stop, { once: true });
   const watchdog = createWatchdog(clock, silenceMs, () =>
-    controller.abort(new WatchSilent(`${what}: expected at least a bookmark every ${silenceMs} ms; got nothing`)),
+    controller.abort(new WatchSilent(`${what}: nothing for ${silenceMs} ms, not even a bookmark`)),
   );
   try {
     const answer = await client.open({ path, query: queryOf(request), signal: controller.signal });

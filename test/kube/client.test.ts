@@ -134,8 +134,8 @@ describe('the client on a real API server', () => {
     await made.connection.close();
     await until('the connections to end', () => proxy.open() === 0);
     await proxy.close();
-    const named = await client.apply(CONFIG_MAPS, map('agent'), { fieldManager: 'm' });
-    const created = await client.create(CONFIG_MAPS, map('agent-2'));
+    const named = await client.apply(CONFIG_MAPS, map('agent', { x: '1' }), { fieldManager: 'm' });
+    const created = await client.create(CONFIG_MAPS, map('agent-2', { x: '1' }));
     expect(JSON.stringify(named.metadata.managedFields)).toContain('"manager":"m"');
     // Without a field manager the server takes the name of the User-Agent.
     expect(JSON.stringify(created.metadata.managedFields)).toContain('"manager":"autossh-operator-test"');

@@ -37,7 +37,8 @@ describe('an informer on a real API server', () => {
   const running: { stop: AbortController; ended: Promise<void> }[] = [];
 
   beforeAll(async () => {
-    server = await upApiServer();
+    // How long an orderly stop waits for open watches.
+    server = await upApiServer({ extraFlags: ['--request-timeout=5s'] });
     text = readFileSync(server.kubeconfig, 'utf8');
     const { hostname, port } = new URL(server.credentials.server);
     wire = await createTcpProxy({ host: hostname, port: Number(port) });
