@@ -4,12 +4,19 @@ import type { KubeObject } from '../kube/object.ts';
 /** Of a Pod, what the controller looks at. */
 export type Pod = KubeObject & {
   readonly spec?: {
-    readonly initContainers?: readonly { readonly name: string; readonly args?: readonly string[]; readonly command?: readonly string[] }[];
+    readonly initContainers?: readonly {
+      readonly name: string;
+      readonly args?: readonly string[];
+      readonly command?: readonly string[];
+    }[];
   };
   readonly status?: {
     readonly phase?: string;
     readonly podIP?: string;
-    readonly initContainerStatuses?: readonly { readonly name: string; readonly state?: { readonly running?: object } }[];
+    readonly initContainerStatuses?: readonly {
+      readonly name: string;
+      readonly state?: { readonly running?: object };
+    }[];
   };
 };
 
@@ -39,5 +46,7 @@ export const sidecarIn = (pod: Pod, tunnel: string): Sidecar => {
   const port = Number(words[words.indexOf('--http-port') + 1]);
   const running = pod.status?.initContainerStatuses?.find((one) => one.name === name)?.state?.running !== undefined;
   const host = pod.status?.podIP;
-  return running && host !== undefined && Number.isInteger(port) ? { state: 'Running', host, port } : { state: 'NotRunning' };
+  return running && host !== undefined && Number.isInteger(port)
+    ? { state: 'Running', host, port }
+    : { state: 'NotRunning' };
 };
