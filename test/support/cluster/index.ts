@@ -80,6 +80,8 @@ export async function upApiServer(
 export type Cluster = ControlPlane & {
   /** Makes an image known to the node: a name given to `buildImage`, or the path of an archive. Pods take it with `imagePullPolicy: IfNotPresent`. */
   loadImage(what: string): Promise<void>;
+  /** Runs a program on the node, in its network: where a wire is cut. */
+  onNode(argv: readonly string[]): Promise<Output>;
 };
 
 export type UpClusterOptions = Omit<UpApiServerOptions, 'port'>;
@@ -114,6 +116,7 @@ export async function upCluster(
       ...rest,
       hostAddress: machine.hostAddress,
       loadImage: (what) => importImage(machine, archiveOf(what)),
+      onNode: (argv) => runProgram(machine.inside(argv)),
     };
   });
 }
