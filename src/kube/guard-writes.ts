@@ -7,7 +7,9 @@ export class WriteRefused extends Error {
 
 /**
  * The same client, whose writes are refused while `mayWrite` says no. With a leader elector's `isLeader` a process that slept
- * (SIGSTOP, a suspended machine) writes nothing when it wakes up after its lease, not even before the first timer runs.
+ * (SIGSTOP, a suspended machine) begins no write when it wakes up after its lease, not even before the first timer runs. What was
+ * on its way to the socket when it fell asleep still arrives: Kubernetes has no fencing token, client-go has the same gap. Writers
+ * must therefore be able to bear one late write, as level-triggered ones do: the new leader sees it and puts it right.
  */
 export const guardWrites = (client: KubeClient, mayWrite: () => boolean): KubeClient => {
   const guard = <Args extends unknown[], R>(write: (...args: Args) => Promise<R>) => {

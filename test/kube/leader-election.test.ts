@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
+import { guardWrites, WriteRefused } from '../../src/kube/guard-writes.ts';
 import { createInformer } from '../../src/kube/informer.ts';
 import { createLeaderElector, type Lease } from '../../src/kube/leader-election.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
@@ -149,7 +150,27 @@ describe('leader election on a real API server', () => {
     expect(await outcome).toBe('stopped');
   });
 
-  it('takes over from a process that was stopped, which writes nothing when it wakes up', async () => {
+  it('sends no write of a client that is guarded by somebody who does not lead, and all its reads', async () => {
+    let leads = true;
+    const guarded = guardWrites(client, () => leads);
+    const object: KubeObject = { metadata: { namespace: 'default', name: 'guarded' } };
+    const made = await guarded.create(CONFIG_MAPS, object);
+    leads = false;
+    const place = { namespace: 'default', name: 'guarded' };
+    for (const write of [
+      () => guarded.create(CONFIG_MAPS, object),
+      () => guarded.update(CONFIG_MAPS, { ...made, data: { x: '1' } } as KubeObject),
+      () => guarded.apply(CONFIG_MAPS, object, { fieldManager: 'x' }),
+      () => guarded.patch(CONFIG_MAPS, place, { type: 'merge', body: { data: { x: '1' } } }),
+      () => guarded.delete(CONFIG_MAPS, place),
+      () => guarded.raw('DELETE', '/api/v1/namespaces/default/configmaps/guarded'),
+    ])
+      await expect(write()).rejects.toBeInstanceOf(WriteRefused);
+    expect(await guarded.get(CONFIG_MAPS, place)).toEqual(made);
+    expect(await guarded.raw('GET', '/api/v1/namespaces/default/configmaps/guarded')).toEqual(made);
+  });
+
+  it('takes over from a process that was stopped, which begins no write when it wakes up', async () => {
     const script = join(import.meta.dirname, '../support/kube/elector-process.ts');
     const begin = (identity: string) => {
       const child = spawn(process.execPath, [script, server.kubeconfig, identity], {
@@ -179,7 +200,8 @@ describe('leader election on a real API server', () => {
       first.child.kill('SIGCONT');
       expect((await first.ended)[0]).toBe(1);
       await until('the other to go on', () => writers.length > takenOver + 50);
-      expect(writers.slice(takenOver).filter((writer) => writer === name)).toEqual([]);
+      // The write that was on its way when the process was stopped may still arrive; no other does.
+      expect(writers.slice(takenOver).filter((writer) => writer === name).length).toBeLessThanOrEqual(1);
       expect(first.said()).toContain('lost');
       second.child.kill('SIGTERM');
       expect((await second.ended)[0]).toBe(0);
