@@ -5,7 +5,7 @@ import { debug, info, type LogLine } from '../tunnel/log-line.ts';
 import { beatText } from './beat-text.ts';
 import type { ControlSocket } from './control-socket.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
-import { dial, read, TimeoutError } from './socket-io.ts';
+import { dial, type Guests, queueGuests, read, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 export type ChannelOptions = {
@@ -36,6 +36,12 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
   let isOpen = false;
   let proven = false;
   let method: 'Loop' | 'Ping' = 'Loop';
+
+  /** 1.4g says only that the port is down; what this heartbeat saw is worth a line of its own. */
+  const missed = (detail: string): Beat => {
+    log(debug(`heartbeat: ${detail}`));
+    return lost(detail);
+  };
 
   const add = async (...spec: string[]): Promise<string> => {
     const answer = await control.forward(spec, timeoutMs);
@@ -72,21 +78,23 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
       isOpen = true;
     },
     beat: async (signal): Promise<Beat> => {
-      if (!isOpen) return lost('ssh is not connected');
+      if (!isOpen) return missed('ssh is not connected');
       const started = performance.now();
       const noisy = method === 'Ping' || !proven;
       options.expectNoise(noisy ? 1 : 0);
+      const guests = server === null ? null : queueGuests(server);
       let socket: Socket;
       try {
         socket = await dial({ path: out }, timeoutMs, signal);
       } catch (problem) {
-        return lost(errorText(problem));
+        guests?.close();
+        return missed(errorText(problem));
       }
       try {
         if (method === 'Ping') {
           await read(socket, 1, timeoutMs, signal);
-        } else if (server !== null && !(await comesBack(socket, server, options, signal))) {
-          if (proven) return lost('the server closed the channel of the heartbeat');
+        } else if (guests !== null && !(await comesBack(socket, guests, options, signal))) {
+          if (proven) return missed('the server closed the channel of the heartbeat');
           // It answered, if only to refuse: that is what a ping asks for.
           method = 'Ping';
           log(
@@ -96,8 +104,9 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
         proven = true;
         return { ok: true, rttMs: performance.now() - started };
       } catch (problem) {
-        return lost(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
+        return missed(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
       } finally {
+        guests?.close();
         socket.destroy();
       }
     },
@@ -113,25 +122,22 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
  * Sends the text out and waits for it on any connection that comes back. True when it came; false when the way out was closed
  * before. A stranger who connects to the server's port and sends something else, or nothing, is passed over.
  */
-const comesBack = (out: Socket, server: Server, { message, timeoutMs }: ChannelOptions, signal: AbortSignal) => {
+const comesBack = (out: Socket, guests: Guests, { message, timeoutMs }: ChannelOptions, signal: AbortSignal) => {
   const text = beatText(message);
-  const guests: Socket[] = [];
-  let welcome = (_guest: Socket) => {};
+  const welcomed: Socket[] = [];
   const result = new Promise<boolean>((resolve, reject) => {
-    welcome = (guest) => {
-      guests.push(guest);
+    guests.each((guest) => {
+      welcomed.push(guest);
       read(guest, text.length, timeoutMs, signal).then(
         (bytes) => bytes.equals(text) && resolve(true),
         () => {},
       );
-    };
-    server.on('connection', welcome);
+    });
     out.write(text);
     read(out, 1, timeoutMs, signal).then(() => resolve(false), reject);
   });
   return result.finally(() => {
-    server.off('connection', welcome);
-    for (const guest of guests) guest.destroy();
+    for (const guest of welcomed) guest.destroy();
   });
 };
 

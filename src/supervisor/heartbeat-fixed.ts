@@ -35,15 +35,21 @@ export const fixedHeartbeat = (options: FixedOptions): Heartbeat => ({
   open: () => new Promise(() => {}),
   beat: async (signal) => {
     const started = performance.now();
+    // Anybody on this machine may come to the way back first: our own connection then waits its turn.
+    const guests = options.server === null ? null : queueGuests(options.server);
     const out = await connectOut(options, signal);
-    if (out === null) return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    if (out === null) {
+      guests?.close();
+      return lost(`no connection to 127.0.0.1:${options.monitor.port}`);
+    }
     try {
-      const came = options.server === null ? await echo(out, options, signal) : await loop(out, options, signal);
+      const came = guests === null ? await echo(out, options, signal) : await loop(guests, out, options, signal);
       if (!signal.aborted) options.onAnswer?.(came);
       return came ? { ok: true, rttMs: performance.now() - started } : lost('the heartbeat did not come back');
     } catch (problem) {
       return lost(errorText(problem));
     } finally {
+      guests?.close();
       out.destroy();
     }
   },
@@ -61,19 +67,7 @@ const connectOut = async (options: FixedOptions, signal: AbortSignal): Promise<S
 };
 
 /** Sends only once the way back stands, and compares what comes back with what went out. */
-const loop = async (out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
-  const { server } = options;
-  if (server === null) return false;
-  // Anybody on this machine may come first: our own way back then waits its turn.
-  const guests = queueGuests(server);
-  try {
-    return await loopWith(guests, out, options, signal);
-  } finally {
-    guests.close();
-  }
-};
-
-const loopWith = async (guests: Guests, out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
+const loop = async (guests: Guests, out: Socket, options: FixedOptions, signal: AbortSignal): Promise<boolean> => {
   const { timeoutMs, log } = options;
   const text = beatText(options.message);
   for (let tries = 0; tries < TRIES; tries++) {

@@ -16,10 +16,15 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** The connections to a server that is listening, in their order, none lost between one look and the next. */
+/**
+ * The connections to a server that is listening, in their order, none lost between one look and the next. To be made before the way
+ * out is opened: the way back may stand before we hear that the way out does.
+ */
 export type Guests = {
   /** The next one; rejects with a TimeoutError, or the signal's reason. */
   readonly next: (timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
+  /** Calls back for those that wait and every further one. */
+  readonly each: (welcome: (guest: Socket) => void) => void;
   /** Shows out those that were not asked for. */
   readonly close: () => void;
 };
@@ -44,6 +49,10 @@ export const queueGuests = (server: Server): Guests => {
       };
       next.then(forget, forget);
       return next;
+    },
+    each: (welcome) => {
+      serve = welcome;
+      for (const guest of waiting.splice(0)) welcome(guest);
     },
     close: () => {
       server.off('connection', come);
