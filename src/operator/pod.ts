@@ -1,52 +1,65 @@
-import { containerName, TUNNEL_ANNOTATION_PREFIX } from '../api/names.ts';
 import type { KubeObject } from '../kube/object.ts';
 
-/** Of a Pod, what the controller looks at. */
-export type Pod = KubeObject & {
-  readonly spec?: {
-    readonly initContainers?: readonly {
-      readonly name: string;
-      readonly args?: readonly string[];
-      readonly command?: readonly string[];
-    }[];
-  };
-  readonly status?: {
-    readonly phase?: string;
-    readonly podIP?: string;
-    readonly initContainerStatuses?: readonly {
-      readonly name: string;
-      readonly state?: { readonly running?: object };
-    }[];
-  };
+/** The parts of a Pod that injection reads or writes. Everything else is carried along untouched, also what is newer than this. */
+export type Pod = KubeObject & { readonly spec: PodSpec };
+
+export type PodSpec = {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly volumes?: readonly Volume[];
+  readonly imagePullSecrets?: readonly { readonly name?: string }[];
+  readonly hostNetwork?: boolean;
+  readonly shareProcessNamespace?: boolean;
+  readonly securityContext?: { readonly runAsUser?: number };
 };
 
-/** The tunnels a pod asks for, sorted. */
-export const tunnelNamesOf = (pod: KubeObject): string[] =>
-  Object.keys(pod.metadata.annotations ?? {})
-    .filter((key) => key.startsWith(TUNNEL_ANNOTATION_PREFIX))
-    .map((key) => key.slice(TUNNEL_ANNOTATION_PREFIX.length))
-    .sort();
+export type Container = {
+  readonly name: string;
+  readonly image?: string;
+  readonly imagePullPolicy?: ImagePullPolicy;
+  readonly args?: readonly string[];
+  readonly env?: readonly PodEnvVar[];
+  readonly ports?: readonly ContainerPort[];
+  readonly resources?: Resources;
+  readonly securityContext?: { readonly runAsUser?: number; readonly [field: string]: unknown };
+  readonly startupProbe?: Probe;
+  readonly livenessProbe?: Probe;
+  readonly readinessProbe?: Probe;
+  readonly volumeMounts?: readonly VolumeMount[];
+  /** Of an init container: `Always` makes it a native sidecar. */
+  readonly restartPolicy?: string;
+  readonly terminationMessagePolicy?: string;
+};
 
-/** Whether there is still something to expect of the pod. */
-export const isLive = (pod: Pod): boolean =>
-  pod.metadata.deletionTimestamp === undefined && pod.status?.phase !== 'Succeeded' && pod.status?.phase !== 'Failed';
+export type ImagePullPolicy = 'Always' | 'IfNotPresent' | 'Never';
+export type PodEnvVar = { readonly name: string; readonly value?: string; readonly valueFrom?: unknown };
+export type ContainerPort = { readonly name?: string; readonly containerPort: number; readonly protocol?: string };
+export type Quantities = Readonly<Record<string, string | number>>;
+export type Resources = { readonly requests?: Quantities; readonly limits?: Quantities };
+export type VolumeMount = { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean };
 
-/** How the sidecar of a tunnel stands in a pod. */
-export type Sidecar =
-  | { readonly state: 'Missing' }
-  /** Not started yet, or just restarting. */
-  | { readonly state: 'NotRunning' }
-  | { readonly state: 'Running'; readonly host: string; readonly port: number };
+/** Times in seconds. */
+export type Probe = {
+  readonly httpGet: { readonly path: string; readonly port: number };
+  readonly periodSeconds: number;
+  readonly timeoutSeconds: number;
+  readonly failureThreshold: number;
+};
 
-export const sidecarIn = (pod: Pod, tunnel: string): Sidecar => {
-  const name = containerName(tunnel);
-  const container = pod.spec?.initContainers?.find((one) => one.name === name);
-  if (container === undefined) return { state: 'Missing' };
-  const words = [...(container.command ?? []), ...(container.args ?? [])];
-  const port = Number(words[words.indexOf('--http-port') + 1]);
-  const running = pod.status?.initContainerStatuses?.find((one) => one.name === name)?.state?.running !== undefined;
-  const host = pod.status?.podIP;
-  return running && host !== undefined && Number.isInteger(port)
-    ? { state: 'Running', host, port }
-    : { state: 'NotRunning' };
+type Items = readonly { readonly key: string; readonly path: string }[];
+export type Volume = {
+  readonly name: string;
+  readonly configMap?: {
+    readonly name: string;
+    readonly items: Items;
+    readonly defaultMode: number;
+    readonly optional: true;
+  };
+  readonly secret?: {
+    readonly secretName: string;
+    readonly items: Items;
+    readonly defaultMode: number;
+    readonly optional: true;
+  };
+  readonly emptyDir?: { readonly medium?: string; readonly sizeLimit?: string };
 };

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { INJECT_LABEL } from '../api/names.ts';
-import { createClient } from '../kube/client.ts';
+import { isNotFound } from '../kube/api-error.ts';
+import { createClient, type KubeClient } from '../kube/client.ts';
+import type { Store } from '../kube/store.ts';
 import { connect } from '../kube/connection.ts';
 import { createController, source } from '../kube/controller.ts';
 import { createEventRecorder } from '../kube/events.ts';
@@ -16,8 +18,8 @@ import { createServingCertificate } from '../kube/serving-certificate.ts';
 import { createWebhookServer, type WebhookServer } from '../kube/webhook-server.ts';
 import { serveHttp } from '../telemetry/http-server.ts';
 import { registerMetrics } from '../telemetry/metrics.ts';
-import { admitPod } from './admit-pod.ts';
-import { type Pod, tunnelNamesOf } from './pod.ts';
+import { createPodAdmission } from './admission.ts';
+import { type Pod, tunnelNamesOf } from './tunnel-pod.ts';
 import { type ConfigMap, reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
 
@@ -114,8 +116,11 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
     webhook = createWebhookServer({
       certificate,
       handlers: {
-        '/mutate-pods': (request, { signal }) =>
-          admitPod(request, { client, tunnels: tunnels.store, settings, signal }),
+        '/mutate-pods': createPodAdmission({
+          image: settings.image,
+          imagePullPolicy: settings.imagePullPolicy,
+          tunnelsOf: lookUp(client, tunnels.store),
+        }),
       },
       log,
       meter,
@@ -172,6 +177,25 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
     await connection.close();
   }
 };
+
+/** A tunnel that the cache does not have is asked for: it may have been applied a moment ago, in the same file as the workload. */
+const lookUp =
+  (client: KubeClient, store: Store<TunnelObject>) =>
+  async (namespace: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, unknown>> => {
+    const found = await Promise.all(
+      names.map(async (name) => {
+        const known = store.get(makeKey(name, namespace));
+        if (known !== undefined) return [[name, known] as const];
+        try {
+          return [[name, await client.get<TunnelObject>(SSH_TUNNELS, { namespace, name }, { signal })] as const];
+        } catch (error) {
+          if (isNotFound(error)) return [];
+          throw error;
+        }
+      }),
+    );
+    return new Map(found.flat());
+  };
 
 /** Tries until it works or the signal ends it (null): at the start of a cluster the API server may be slow to come. */
 const persist = async <T>(attempt: () => Promise<T>, stop: AbortSignal, log: Log): Promise<T | null> => {
