@@ -73,7 +73,9 @@ const rowsOf = (map: YAMLMap<Node, Node | null>, prefix: string): string[] =>
     // A comment above a mapping's first key is held by the mapping.
     const comment = key.commentBefore ?? (index === 0 && prefix !== '' ? map.commentBefore : undefined);
     if (comment) {
-      const meaning = comment.trim().replaceAll(/\n\s*/g, ' ').replaceAll('|', '\\|');
+      // What an empty line sets apart is about more than this value.
+      const own = comment.split(/\n\s*\n/).at(-1) ?? '';
+      const meaning = own.trim().replaceAll(/\n\s*/g, ' ').replaceAll('|', '\\|');
       return [`| \`${path}\` | \`${JSON.stringify(value?.toJSON() ?? null)}\` | ${meaning} |`];
     }
     if (!isMap(value) || value.items.length === 0) throw new Error(`expected a comment above ${path} in values.yaml`);
