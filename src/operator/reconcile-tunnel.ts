@@ -12,10 +12,10 @@ import { CONFIG_MAPS, PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
 import { configHash } from './config-hash.ts';
 import { notImplemented } from './not-implemented.ts';
-import { isLive, type Pod, sidecarIn } from './tunnel-pod.ts';
 import { readStatus } from './read-status.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
 import { type Judged, type PodView, statusOf } from './status.ts';
+import { isLive, type Pod, sidecarIn } from './tunnel-pod.ts';
 
 export type TunnelObject = KubeObject & {
   readonly spec?: unknown;

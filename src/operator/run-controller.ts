@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { INJECT_LABEL } from '../api/names.ts';
 import { isNotFound } from '../kube/api-error.ts';
 import { createClient, type KubeClient } from '../kube/client.ts';
-import type { Store } from '../kube/store.ts';
 import { connect } from '../kube/connection.ts';
 import { createController, source } from '../kube/controller.ts';
 import { createEventRecorder } from '../kube/events.ts';
@@ -15,13 +14,14 @@ import { METRICS } from '../kube/meter.ts';
 import { controllerOf, keyOf, makeKey } from '../kube/object.ts';
 import { CONFIG_MAPS, MUTATING_WEBHOOKS, PODS } from '../kube/resource.ts';
 import { createServingCertificate } from '../kube/serving-certificate.ts';
+import type { Store } from '../kube/store.ts';
 import { createWebhookServer, type WebhookServer } from '../kube/webhook-server.ts';
 import { serveHttp } from '../telemetry/http-server.ts';
 import { registerMetrics } from '../telemetry/metrics.ts';
 import { createPodAdmission } from './admission.ts';
-import { type Pod, tunnelNamesOf } from './tunnel-pod.ts';
 import { type ConfigMap, reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
+import { type Pod, tunnelNamesOf } from './tunnel-pod.ts';
 
 export type ControllerSettings = {
   readonly env: Readonly<Record<string, string | undefined>>;
