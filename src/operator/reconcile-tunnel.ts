@@ -53,7 +53,7 @@ export const reconcileTunnel = async (
   const parsed = parseSshTunnel(object);
   const refusal = await provide(parsed, object, cluster, signal);
   const pods = cluster.podsOf(key).filter(isLive);
-  const views = await Promise.all(pods.map((pod) => lookAt(pod, name, signal)));
+  const views = await Promise.all(pods.map((pod) => lookAt(pod, name, cluster.now().getTime(), signal)));
   const judged: Judged = {
     generation: object.metadata.generation ?? 0,
     suspended: parsed.ok && parsed.value.spec.suspend,
@@ -150,12 +150,17 @@ const touch = async (key: string, tunnel: string, hash: string, { client, podsOf
   }
 };
 
-const lookAt = async (pod: Pod, tunnel: string, signal: AbortSignal): Promise<PodView> => {
+/** A container that has just started may not listen yet: its silence means nothing for a while. */
+const SILENT_AT_FIRST_MS = 15_000;
+
+const lookAt = async (pod: Pod, tunnel: string, now: number, signal: AbortSignal): Promise<PodView> => {
   const name = pod.metadata.name ?? '';
   const sidecar = sidecarIn(pod, tunnel);
   if (sidecar.state === 'Missing') return { name, injected: false, answer: null };
   if (sidecar.state === 'NotRunning') return { name, injected: true, answer: null };
-  return { name, injected: true, answer: (await readStatus(sidecar.host, sidecar.port, signal)) ?? 'unreachable' };
+  const answer = await readStatus(sidecar.host, sidecar.port, signal);
+  if (answer !== null) return { name, injected: true, answer };
+  return { name, injected: true, answer: now - sidecar.startedAt < SILENT_AT_FIRST_MS ? null : 'unreachable' };
 };
 
 /** An event for each change that a person would want to find in `kubectl describe`. */

@@ -15,7 +15,7 @@ export type Pod = KubeObject & {
     readonly podIP?: string;
     readonly initContainerStatuses?: readonly {
       readonly name: string;
-      readonly state?: { readonly running?: object };
+      readonly state?: { readonly running?: { readonly startedAt?: string } };
     }[];
   };
 };
@@ -36,7 +36,8 @@ export type Sidecar =
   | { readonly state: 'Missing' }
   /** Not started yet, or just restarting. */
   | { readonly state: 'NotRunning' }
-  | { readonly state: 'Running'; readonly host: string; readonly port: number };
+  /** `startedAt` in Unix milliseconds. */
+  | { readonly state: 'Running'; readonly host: string; readonly port: number; readonly startedAt: number };
 
 export const sidecarIn = (pod: Pod, tunnel: string): Sidecar => {
   const name = containerName(tunnel);
@@ -44,9 +45,9 @@ export const sidecarIn = (pod: Pod, tunnel: string): Sidecar => {
   if (container === undefined) return { state: 'Missing' };
   const words = [...(container.command ?? []), ...(container.args ?? [])];
   const port = Number(words[words.indexOf('--http-port') + 1]);
-  const running = pod.status?.initContainerStatuses?.find((one) => one.name === name)?.state?.running !== undefined;
+  const running = pod.status?.initContainerStatuses?.find((one) => one.name === name)?.state?.running;
   const host = pod.status?.podIP;
-  return running && host !== undefined && Number.isInteger(port)
-    ? { state: 'Running', host, port }
+  return running !== undefined && host !== undefined && Number.isInteger(port)
+    ? { state: 'Running', host, port, startedAt: Date.parse(running.startedAt ?? '') || 0 }
     : { state: 'NotRunning' };
 };

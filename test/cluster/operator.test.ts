@@ -22,56 +22,43 @@ describeCluster('an SshTunnel becomes a living sidecar, through the front door',
     await cluster?.down();
   });
 
-  const condition = async (type: string) =>
-    await world.kubectl(
-      '-n',
-      'shop',
-      'get',
-      'sshtunnel',
-      'orders-db',
-      '-o',
-      `jsonpath={.status.conditions[?(@.type=="${type}")].status}`,
-    );
-  const ready = (status: string) =>
-    until(`Ready=${status}`, async () => (await condition('Ready')) === status || undefined, {
-      seconds: 90,
-      explain: world.explain,
-    });
-
   it('starts the app only behind a tunnel that stands, in a namespace with restricted Pod Security', async () => {
     await world.answered(180);
     // The app's own first query was answered too, or it would have ended and been restarted.
     await world.kubectl('-n', 'shop', 'rollout', 'status', 'deploy/orders', '--timeout=120s');
     expect(await world.restarts()).toEqual({ app: 0, 'autossh-orders-db': 0 });
-    await ready('True');
-    expect(await condition('Accepted')).toBe('True');
+    await world.ready('True');
+    expect(await world.condition('Accepted')).toBe('True');
     expect(await world.kubectl('get', 'sshtunnels', '-A')).toMatch(/orders-db +Sidecar +bastion\.dmz +2\/2 +True/);
   });
 
   it('heals when ssh is killed, and when it is frozen', async () => {
     await world.killSsh('KILL');
     await world.answered();
+    await world.ready('True');
     await world.killSsh('STOP');
     await world.answered();
   });
 
   it('follows a bastion that comes back at another address', async () => {
+    await world.ready('True');
     await world.deleteBastion();
     await world.answered();
   });
 
   it('says so while the network to the bastion is cut, and is back soon after', async () => {
+    await world.ready('True');
     const mend = await world.cutBastion();
     try {
       const began = performance.now();
-      await ready('False');
+      await world.ready('False');
       expect(await world.query()).toBe(null);
       await until('the end of the minute', () => performance.now() - began > CUT_MS || undefined, { seconds: 120 });
     } finally {
       await mend();
     }
     await world.answered();
-    await ready('True');
+    await world.ready('True');
   });
 
   it('lets a Job with a sidecar complete', async () => {

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { LineSplitter } from '../../src/tunnel/lines.ts';
 import { upCluster } from '../support/cluster/index.ts';
 import { until } from '../support/cluster/until.ts';
 import { makeWorld, worldDir } from '../support/world.ts';
@@ -45,6 +46,7 @@ const main = async (): Promise<void> => {
     const results: [string, number][] = [];
     const fault = async (name: string, strike: () => Promise<unknown>) => {
       title(`Fault: ${name}`);
+      await world.ready('True');
       await strike();
       const ms = await world.answered();
       results.push([name, ms]);
@@ -58,7 +60,10 @@ const main = async (): Promise<void> => {
     const cut = performance.now();
     await until('the minute', async () => performance.now() - cut > 60_000 || undefined, { seconds: 120 });
     say(`   while it is cut: ${(await world.query()) === null ? 'no answer, as it should be' : 'an answer?'}`);
-    await fault('... and mended', mend);
+    await mend();
+    const ms = await world.answered();
+    results.push(['the network cut for a minute, from its mending on', ms]);
+    say(`   mended -> answered again after ${seconds(ms)}`);
 
     title('A Job with a sidecar: it must complete');
     await world.runJob();
@@ -83,9 +88,8 @@ const watch = (kubectl: string, kubeconfig: string): (() => void) => {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, KUBECONFIG: kubeconfig },
   });
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    for (const line of text.trimEnd().split('\n')) say(`   watch | ${line.slice(0, 150)}`);
-  });
+  const lines = new LineSplitter((line) => say(`   watch | ${line.slice(0, 150).trimEnd()}`));
+  child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
   return () => child.kill();
 };
 

@@ -25,8 +25,10 @@ export type World = {
   query(): Promise<string | null>;
   /** Until the query answers again; resolves with the milliseconds it took. */
   answered(seconds?: number): Promise<number>;
-  /** Of a running app pod. */
-  appPod(): Promise<string>;
+  /** A condition of the tunnel: True, False or Unknown. */
+  condition(type: string): Promise<string>;
+  /** Until Ready is this. */
+  ready(status: 'True' | 'False'): Promise<void>;
   killSsh(signal: 'KILL' | 'STOP' | 'TERM'): Promise<void>;
   deleteBastion(): Promise<void>;
   /** Cuts the wire to the bastion, both ways; returns what mends it. */
@@ -74,21 +76,19 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
     });
     return performance.now() - began;
   };
-  const appPod = async () =>
-    await kubectl(
-      '-n',
-      'shop',
-      'get',
-      'pods',
-      '-l',
-      'app=orders',
-      '--field-selector=status.phase=Running',
-      '-o',
-      'jsonpath={.items[0].metadata.name}',
-    );
+  const condition = (type: string) => {
+    const path = `{.status.conditions[?(@.type=="${type}")].status}`;
+    return kubectl('-n', 'shop', 'get', 'sshtunnel', 'orders-db', '-o', `jsonpath=${path}`);
+  };
+  const ready = async (status: string): Promise<void> => {
+    await until(`Ready=${status}`, async () => (await condition('Ready')) === status || undefined, {
+      seconds: 120,
+      explain,
+    });
+  };
 
   return {
-    ...{ query, answered, appPod, kubectl, explain },
+    ...{ query, answered, condition, ready, kubectl, explain },
     load: async () => {
       await buildImage(root, 'Dockerfile', IMAGE, { log });
       await buildImage(worldDir, 'Dockerfile', WORLD, { log });
