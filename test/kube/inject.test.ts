@@ -46,7 +46,7 @@ describe('injected pods on a real API server that enforces the restricted Pod Se
   };
 
   beforeAll(async () => {
-    server = await upApiServer();
+    server = await upApiServer({ serviceAccounts: true });
     await kubectl(['apply', '-f', crd]);
     await kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev']);
     for (const [name, level] of [
@@ -87,7 +87,10 @@ describe('injected pods on a real API server that enforces the restricted Pod Se
       expect(stderr).toBe('');
       expect(code).toBe(0);
       const admitted: Pod = JSON.parse(stdout);
-      expect(sidecarIn(admitted, name)).toMatchObject(sidecarIn(injected(restricted([name]), tunnels), name));
+      const { env = [], resources: _, ...rest } = sidecarIn(injected(restricted([name]), tunnels), name);
+      expect(sidecarIn(admitted, name)).toMatchObject(rest);
+      // The API server leaves out what is empty.
+      expect(sidecarIn(admitted, name).env).toEqual(env.map(({ value, ...one }) => (value ? { ...one, value } : one)));
       // The defaults that the API server has filled in meanwhile make no second injection.
       expect(inject(admitted, tunnels)).toEqual({ kind: 'unchanged' });
     },
@@ -249,7 +252,9 @@ describe('injected pods on a real API server that enforces the restricted Pod Se
         { name: 'PORT_5672', value: '5672' },
       ]);
       const tokens = ({ volumeMounts = [] }: Container) =>
-        volumeMounts.filter(({ mountPath }) => mountPath === TOKEN).map(({ name }) => name.replace(/-\w{5}$/, ''));
+        volumeMounts
+          .filter(({ mountPath }) => mountPath === TOKEN)
+          .map(({ name }) => name.replace(/^(kube-api-access)-\w+$/, '$1'));
       expect(pod.spec.containers.map(tokens)).toEqual([['kube-api-access']]);
       expect(pod.spec.initContainers?.map(tokens)).toEqual([
         ['autossh-orders-db-no-token'],

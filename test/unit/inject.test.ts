@@ -255,6 +255,11 @@ describe('a second call', () => {
 
   it('changes nothing', () => expect(inject(once, tunnels())).toEqual({ kind: 'unchanged' }));
 
+  it('leaves its volumes where they are, before those that the API server has added', () => {
+    const volumes = [...(once.spec.volumes ?? []), { name: 'kube-api-access-x7x7x' }];
+    expect(inject({ ...once, spec: { ...once.spec, volumes } }, tunnels())).toEqual({ kind: 'unchanged' });
+  });
+
   it('goes on with what another webhook made of the pod and of our container', () => {
     const mirrored = { ...sidecarIn(once, 'a'), image: 'mirror.example/autossh-operator:1.2.3', stdin: false };
     const pod = {

@@ -37,6 +37,8 @@ export type UpApiServerOptions = {
   extraFlags?: readonly string[];
   /** Chosen freely when absent. */
   port?: number;
+  /** Pods get a service account and its token, as with nodes; the test makes the accounts, since nothing else does. */
+  serviceAccounts?: boolean;
 };
 
 /** A real API server without nodes: seconds to start, enough for whatever ends at the API. Runs side by side do not meet. */
@@ -55,6 +57,7 @@ export async function upApiServer(
       address: '127.0.0.1',
       serviceCidr: '10.96.0.0/16',
       ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.serviceAccounts === undefined ? {} : { serviceAccounts: options.serviceAccounts }),
       ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
     });
     return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs.kubectl) };
@@ -67,7 +70,7 @@ export type Cluster = ControlPlane & {
   loadImage(what: string): Promise<void>;
 };
 
-export type UpClusterOptions = Omit<UpApiServerOptions, 'port'>;
+export type UpClusterOptions = Omit<UpApiServerOptions, 'port' | 'serviceAccounts'>;
 
 export async function upCluster(
   options: UpClusterOptions = {},
