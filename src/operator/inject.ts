@@ -60,7 +60,7 @@ export const injectPod = ({ pod, namespace, tunnels, ...settings }: InjectInput)
   problems.push(...clashesOf(planned, rest));
   if (problems.length > 0) return refused(problems);
 
-  const patched = putIn(rest, planned, found);
+  const patched = putIn(pod, rest, planned, found);
   return isDeepStrictEqual(patched, pod) ? { kind: 'unchanged' } : { kind: 'patched', pod: patched };
 };
 
@@ -119,7 +119,7 @@ const takeOut = (pod: Pod): { rest: Pod; found: ReadonlyMap<string, Found> } => 
   return { rest, found };
 };
 
-const putIn = (rest: Pod, planned: readonly Planned[], found: ReadonlyMap<string, Found>): Pod => {
+const putIn = (pod: Pod, rest: Pod, planned: readonly Planned[], found: ReadonlyMap<string, Found>): Pod => {
   const variables = planned.flatMap(({ tunnel }) => appVariables(tunnel));
   const sidecars = planned.map(({ tunnel, rendered }) => {
     const { name } = tunnel.metadata;
@@ -139,6 +139,8 @@ const putIn = (rest: Pod, planned: readonly Planned[], found: ReadonlyMap<string
     sidecars.filter((one) => one.order === order).map(({ container }) => container);
   const others = (rest.spec.initContainers ?? []).map((one) => withVariables(one, variables));
   const split = endOfSidecars(others);
+  const volumes = sidecars.flatMap((one) => one.volumes);
+  const inPlace = (pod.spec.volumes ?? []).filter((one) => rest.spec.volumes?.includes(one) || volumes.includes(one));
   const present = rest.spec.imagePullSecrets ?? [];
   const pullSecrets = sidecars
     .flatMap(({ imagePullSecrets }) => imagePullSecrets.map(({ name }) => name))
@@ -154,7 +156,8 @@ const putIn = (rest: Pod, planned: readonly Planned[], found: ReadonlyMap<string
       ...rest.spec,
       initContainers: [...inOrder('First'), ...others.slice(0, split), ...inOrder('Last'), ...others.slice(split)],
       containers: rest.spec.containers.map((one) => withVariables(one, variables)),
-      volumes: [...(rest.spec.volumes ?? []), ...sidecars.flatMap(({ volumes }) => volumes)],
+      // What is there keeps its place: the API server adds volumes behind ours, and a mere move would count as a change.
+      volumes: [...inPlace, ...volumes.filter((one) => !inPlace.includes(one))],
       ...(pullSecrets.length === 0 ? {} : { imagePullSecrets: [...present, ...pullSecrets] }),
     },
   };

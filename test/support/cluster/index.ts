@@ -50,6 +50,8 @@ export type UpApiServerOptions = {
   extraFlags?: readonly string[];
   /** Chosen freely when absent. */
   port?: number;
+  /** Pods get a service account and its token, as with nodes; the test makes the accounts, since nothing else does. */
+  serviceAccounts?: boolean;
 };
 
 const always = ['etcd', 'kube-apiserver', 'kubectl', 'helm'] as const;
@@ -70,6 +72,7 @@ export async function upApiServer(
       address: '127.0.0.1',
       serviceCidr: '10.96.0.0/16',
       ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.serviceAccounts === undefined ? {} : { serviceAccounts: options.serviceAccounts }),
       ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
     });
     return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs) };
@@ -84,7 +87,7 @@ export type Cluster = ControlPlane & {
   onNode(argv: readonly string[]): Promise<Output>;
 };
 
-export type UpClusterOptions = Omit<UpApiServerOptions, 'port'>;
+export type UpClusterOptions = Omit<UpApiServerOptions, 'port' | 'serviceAccounts'>;
 
 export async function upCluster(
   options: UpClusterOptions = {},
