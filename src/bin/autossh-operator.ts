@@ -17,4 +17,3 @@ if (command === undefined) {
 } else {
   void command.load();
 }
-
