@@ -133,6 +133,12 @@ describe('the chart as files', () => {
     });
   });
 
+  it('is refused by a cluster without native sidecars', async () => {
+    const template = ['template', RELEASE, CHART, '--kube-version'];
+    expect((await server.helm([...template, 'v1.29.15'])).stderr).toContain('requires kubeVersion: >=1.30.0-0');
+    expect(await server.helm([...template, 'v1.30.1-vendor.7'])).toMatchObject({ code: 0 });
+  });
+
   it('makes a PodMonitor when asked', async () => {
     const set = ['metrics.podMonitor.enabled=true', 'metrics.podMonitor.interval=30s', 'metrics.podMonitor.labels.a=b'];
     const monitor = only(await render(...set.flatMap((one) => ['--set', one])), 'PodMonitor');
@@ -341,7 +347,8 @@ describe('a release', () => {
     expect((await webhooks())[0].timeoutSeconds).toBe(7);
   });
 
-  it('is upgraded after the operator had to make the Secret anew', async () => {
+  // Helm leaves alone what is not labelled as its own: until the upgrade the new Secret would outlive the release.
+  it('is upgraded after the operator had to make the Secret anew, and owns it again', async () => {
     await kubectl(['delete', 'secret', CERTIFICATE, '-n', NAMESPACE]);
     const caBundle = Buffer.from(server.credentials.ca).toString('base64');
     const metadata = { name: CERTIFICATE, namespace: NAMESPACE };
