@@ -8,11 +8,13 @@ const { values } = parseArgs({
   options: {
     'http-host': { type: 'string', default: '::' },
     'http-port': { type: 'string', default: String(HEALTH_PORT) },
+    root: { type: 'string' },
   },
 });
 process.title = 'autossh';
 void superviseResident({
   env: process.env,
   listen: { host: values['http-host'], port: Number(values['http-port']) },
+  ...(values.root === undefined ? {} : { root: values.root }),
   version: process.env['AUTOSSH_OPERATOR_VERSION'] ?? 'unknown',
 }).then((code) => process.exit(code));

@@ -1,23 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DEFAULTS } from '../api/defaults.ts';
 import { parseDocument, type TunnelDocument } from '../api/document.ts';
 import { MOUNT_ROOT, TUNNEL_VARIABLE } from '../api/hand-over.ts';
 import { errorText } from '../api/parse.ts';
-import { pickResidentEnv, RESIDENT_ENV_NAMES, type ResidentEnv, residentEnvProblem } from '../api/resident-env.ts';
+import { pickResidentEnv, RESIDENT_ENV_NAMES } from '../api/resident-env.ts';
+import { type ResidentSettings, residentSettings } from '../tunnel/resident-settings.ts';
 
-/** Everything a resident supervisor runs on, with every default filled in. Times are in the units their names say. */
-export type ResidentConfig = {
-  readonly document: TunnelDocument;
-  readonly periodMs: number;
-  readonly firstPeriodMs: number;
-  readonly timeoutMs: number;
-  readonly provenMs: number;
-  /** 0: never. */
-  readonly maxLifetimeMs: number;
-  readonly message: string;
-  readonly logLevel: number;
-};
+/** Everything a resident supervisor runs on, with every default filled in. */
+export type ResidentConfig = ResidentSettings & { readonly document: TunnelDocument };
 
 export type ReadConfig =
   | { readonly ok: true; readonly config: ResidentConfig; readonly warnings: readonly string[] }
@@ -45,32 +35,9 @@ export const readResidentConfig = (
   const parsed = parseDocument(text);
   if (!parsed.ok) return { ok: false, problem: `${TUNNEL_VARIABLE}: ${parsed.errors.map(errorText).join('; ')}` };
 
-  const sources: ResidentEnv[] = [env, ...envDirectories(root).map(readDirectory), own].map(pickResidentEnv);
-  const warnings: string[] = [];
-  const settings: Record<string, string> = {};
-  for (const source of sources)
-    for (const [name, value] of Object.entries(source)) {
-      const problem = residentEnvProblem(name as keyof ResidentEnv, value);
-      if (problem === null) settings[name] = value;
-      else warnings.push(problem);
-    }
-  return { ok: true, config: resolve(parsed.value, settings), warnings };
-};
-
-const resolve = (document: TunnelDocument, settings: ResidentEnv): ResidentConfig => {
-  const number = (text: string | undefined, otherwise: number) => (text === undefined ? otherwise : Number(text));
-  const { heartbeat } = document;
-  const period = heartbeat.periodSeconds ?? number(settings.AUTOSSH_POLL, DEFAULTS.heartbeat.periodSeconds);
-  return {
-    document,
-    periodMs: period * 1000,
-    firstPeriodMs: number(settings.AUTOSSH_FIRST_POLL, period) * 1000,
-    timeoutMs: heartbeat.timeoutSeconds * 1000,
-    provenMs: number(settings.AUTOSSH_GATETIME, DEFAULTS.gateTimeSeconds) * 1000,
-    maxLifetimeMs: number(settings.AUTOSSH_MAXLIFETIME, DEFAULTS.maxLifetimeSeconds) * 1000,
-    message: settings.AUTOSSH_MESSAGE ?? '',
-    logLevel: settings.AUTOSSH_DEBUG !== undefined ? 7 : number(settings.AUTOSSH_LOGLEVEL, DEFAULTS.logLevel),
-  };
+  const sources = [env, ...envDirectories(root).map(readDirectory), own].map(pickResidentEnv);
+  const { settings, problems } = residentSettings(parsed.value, sources);
+  return { ok: true, config: { ...settings, document: parsed.value }, warnings: problems };
 };
 
 const envDirectories = (root: string): string[] => {

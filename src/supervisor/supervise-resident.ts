@@ -25,6 +25,8 @@ export type ResidentOptions = {
   /** Where probes, metrics and status are served. */
   readonly listen: { readonly host: string; readonly port: number };
   readonly version: string;
+  /** Where the volumes of the tunnel are mounted. */
+  readonly root?: string;
 };
 
 /** An ssh without a terminal has nothing to put right: one that does not go at once is stuck. */
@@ -45,7 +47,7 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
   process.once('SIGTERM', () => stop('SIGTERM'));
   process.once('SIGINT', () => stop('SIGINT'));
-  let read = readResidentConfig(options.env);
+  let read = readResidentConfig(options.env, options.root);
   warn(read, log);
   const metrics = createTunnelMetrics(nameOf(read), options.version, REASONS);
   let view = (): ResidentView => waiting(read);
@@ -80,14 +82,14 @@ const waiting = (read: ReadConfig): ResidentView => ({
 /** Waits for a configuration that can be run; ends early, without one, when told to stop. */
 const configured = (
   first: ReadConfig,
-  { env }: ResidentOptions,
+  { env, root = MOUNT_ROOT }: ResidentOptions,
   log: JsonLog,
   stop: AbortSignal,
 ): Promise<ReadConfig> =>
   new Promise((resolve) => {
     if (first.ok || stop.aborted) return resolve(first);
-    const files = watchFiles(configDirectories, () => {
-      const read = readResidentConfig(env);
+    const files = watchFiles(configDirectories(root), () => {
+      const read = readResidentConfig(env, root);
       warn(read, log);
       if (read.ok) finish(read);
     });
@@ -99,18 +101,18 @@ const configured = (
   });
 
 const SLOTS = ['target', 'hop-1', 'hop-2', 'hop-3', 'hop-4'];
-const configDirectories = (): string[] => [
-  join(MOUNT_ROOT, 'config'),
-  ...Array.from({ length: 8 }, (_, index) => join(MOUNT_ROOT, 'env', String(index))),
+const configDirectories = (root: string) => (): string[] => [
+  join(root, 'config'),
+  ...Array.from({ length: 8 }, (_, index) => join(root, 'env', String(index))),
 ];
-const loginDirectories = (): string[] =>
-  SLOTS.flatMap((slot) => [join(MOUNT_ROOT, 'identity', slot), join(MOUNT_ROOT, 'known-hosts', slot)]);
+const loginDirectories = (root: string) => (): string[] =>
+  SLOTS.flatMap((slot) => [join(root, 'identity', slot), join(root, 'known-hosts', slot)]);
 
 type Resident = { readonly done: Promise<number>; readonly view: () => ResidentView };
 
 const keepUp = (
   first: ResidentConfig,
-  { env }: ResidentOptions,
+  { env, root = MOUNT_ROOT }: ResidentOptions,
   log: JsonLog,
   metrics: TunnelMetrics,
   stop: AbortSignal,
@@ -130,13 +132,13 @@ const keepUp = (
   });
 
   const launch = (): Launch | Unable => {
-    const logins = prepareLogins(config.document, dir);
+    const logins = prepareLogins(config.document, dir, root);
     if (!logins.ok) return { unable: logins.failure };
     const { argv, files, env: sshEnv } = sshCommand(config.document, logins.places);
     for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
     const childEnv = { ...env, ...sshEnv, SSH_AUTH_SOCK: undefined };
     const heartbeat =
-      config.document.heartbeat.method === 'None'
+      config.method === 'None'
         ? noHeartbeat
         : channelHeartbeat({
             control: createControlSocket('ssh', childEnv),
@@ -164,7 +166,7 @@ const keepUp = (
       // The first beat proves the connection, so it is not waited for.
       firstBeatMs: 0,
       get failureThreshold() {
-        return config.document.heartbeat.failureThreshold;
+        return config.failureThreshold;
       },
       get connectDeadlineMs() {
         return connectDeadline();
@@ -174,7 +176,7 @@ const keepUp = (
         return config.provenMs;
       },
       get retry() {
-        return config.document.retry;
+        return config.retry;
       },
     }),
     bornAt,
@@ -209,7 +211,7 @@ const keepUp = (
   /** AUTOSSH_MAXLIFETIME: a connection that lived this long is replaced by a fresh one. */
   const lifetime = (): void => {
     clearTimeout(recycle);
-    if (config.maxLifetimeMs === 0) return;
+    if (config.maxLifetimeMs === null) return;
     const { pid } = running.tunnel();
     const replace = () => {
       if (running.tunnel().pid === pid) running.dispatch({ type: 'restart', why: 'lifetime' });
@@ -233,7 +235,7 @@ const keepUp = (
     for (const { name } of document.forwards) metrics.forward(name, state.connected);
   };
   const changed = (): void => {
-    const read = readResidentConfig(env);
+    const read = readResidentConfig(env, root);
     configProblem = read.ok ? null : read.problem;
     if (!read.ok) {
       log.line(3, 'new configuration refused; the old one stays', { problem: read.problem });
@@ -250,8 +252,8 @@ const keepUp = (
     else if (after.retryToken !== before.retryToken && !state.connected)
       running.dispatch({ type: 'restart', why: 'asked' });
   };
-  const configFiles = watchFiles(configDirectories, changed);
-  const loginFiles = watchFiles(loginDirectories, () => {
+  const configFiles = watchFiles(configDirectories(root), changed);
+  const loginFiles = watchFiles(loginDirectories(root), () => {
     log.line(6, 'keys or host keys changed: in force at the next connection');
     if (running.tunnel().state === 'Waiting') running.dispatch({ type: 'restart', why: 'changed' });
   });
@@ -269,10 +271,10 @@ const keepUp = (
       ...{ periodMs: config.periodMs, timeoutMs: config.timeoutMs, killGraceMs: KILL_GRACE_MS },
     });
     if (limit !== null && performance.now() - lastEventAt > limit + STUCK_MS) return 'the supervision is stuck';
-    const deadline = config.document.heartbeat.livenessDeadlineSeconds;
-    if (deadline === 0 || state.suspended) return null;
+    const deadline = config.livenessDeadlineMs;
+    if (deadline === null || state.suspended) return null;
     const since = state.lastBeatAt ?? Date.now() - (performance.now() - bornAt);
-    return Date.now() - since > deadline * 1000 ? `no heartbeat for ${deadline} s` : null;
+    return Date.now() - since > deadline ? `no heartbeat for ${deadline / 1000} s` : null;
   };
 
   apply();

@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, describe, expect, it } from 'vitest';
+import { flows, type Service, startService } from '../support/echo.ts';
+import { freePort } from '../support/port.ts';
+import { signal } from '../support/processes.ts';
+import { type Resident, startResident } from '../support/resident.ts';
+import { startSshd } from '../support/sshd.ts';
+import { until } from '../support/until.ts';
+
+/** The sidecar's program on a real sshd, configured by files as in its container. */
+describe('the resident supervisor', () => {
+  const open: { stop(): Promise<unknown> }[] = [];
+  afterEach(async () => {
+    for (const one of open.splice(0).reverse()) await one.stop();
+  });
+  const keep = <T extends { stop(): Promise<unknown> }>(one: T): T => {
+    open.push(one);
+    return one;
+  };
+  const forward = (port: number, service: Service) => ({
+    forwards: [{ name: 'echo', local: { listen: { port }, target: { host: '127.0.0.1', port: service.port } } }],
+    heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
+  });
+  const world = async () => {
+    const sshd = keep(await startSshd());
+    const service = keep(await startService());
+    const port = await freePort();
+    return { sshd, service, port, spec: forward(port, service) };
+  };
+  const connected = (resident: Resident) => resident.shows('a connection', (status) => status.connected);
+  const through = (port: number) => flows({ host: '127.0.0.1', port });
+
+  it('connects, and says so everywhere', async () => {
+    const { sshd, port, spec } = await world();
+    const resident = keep(await startResident(sshd, spec));
+    expect(await connected(resident)).toMatchObject({
+      tunnel: 'orders-db',
+      generation: 7,
+      heartbeatMethod: 'Loop',
+      reason: null,
+    });
+    await through(port);
+    for (const path of ['/startupz', '/livez', '/readyz'])
+      expect(await resident.get(path)).toMatchObject({ status: 200 });
+    const { body } = await resident.get('/metrics');
+    expect(body).toContain('autossh_tunnel_up{tunnel="orders-db"} 1');
+    expect(body).toContain('autossh_forward_up{tunnel="orders-db",forward="echo"} 1');
+    expect(body).toMatch(/autossh_heartbeat_rtt_seconds_count\{tunnel="orders-db"\} [1-9]/);
+    expect(await resident.get('/nothing')).toMatchObject({ status: 404 });
+  });
+
+  it('heals when ssh is killed or frozen, and counts why', async () => {
+    const { sshd, port, spec } = await world();
+    const resident = keep(await startResident(sshd, spec));
+    for (const name of ['SIGKILL', 'SIGSTOP'] as const) {
+      await connected(resident);
+      const { sshStarts } = await resident.status();
+      const ssh = await until('ssh', () => resident.ssh());
+      signal(ssh, name);
+      await resident.shows('another ssh', (status) => status.connected && status.sshStarts > sshStarts);
+      await through(port);
+    }
+    const { body } = await resident.get('/metrics');
+    expect(body).toContain('autossh_disconnects_total{tunnel="orders-db",reason="Killed"} 1');
+    expect(body).toContain('autossh_disconnects_total{tunnel="orders-db",reason="HeartbeatLost"} 1');
+  });
+
+  it('waits for its key and says that it is missing; it is alive, but neither started nor ready', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, null));
+    expect(await resident.get('/livez')).toMatchObject({ status: 200 });
+    resident.put('identity/target/key', null);
+    resident.configure(spec);
+    await resident.shows('IdentityMissing', ({ reason }) => reason === 'IdentityMissing');
+    expect(await resident.get('/startupz')).toMatchObject({ status: 503 });
+    expect(await resident.get('/readyz')).toMatchObject({ status: 503, body: 'IdentityMissing\n' });
+    expect(await resident.get('/livez')).toMatchObject({ status: 200 });
+    resident.put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
+    await connected(resident);
+  });
+
+  it('refuses a host key that is not the known one, with its reason', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, spec));
+    await connected(resident);
+    await sshd.restart({ newHostKey: true });
+    await resident.shows('HostKeyChanged', ({ reason }) => reason === 'HostKeyChanged');
+    expect((await resident.status()).connected).toBe(false);
+  });
+
+  it('takes a new configuration without a restart, keeps the old one where the new one is nonsense', async () => {
+    const { sshd, service, spec } = await world();
+    const resident = keep(await startResident(sshd, spec));
+    await connected(resident);
+    const other = await freePort();
+    resident.configure(forward(other, service));
+    await through(other);
+    resident.put('config/AUTOSSH_TUNNEL', '{"version": 1}');
+    await resident.shows('the refusal', ({ configAccepted }) => !configAccepted);
+    await through(other);
+    expect((await resident.status()).connected).toBe(true);
+  });
+
+  it('suspends and resumes', async () => {
+    const { sshd, port, spec } = await world();
+    const resident = keep(await startResident(sshd, spec));
+    await connected(resident);
+    resident.configure({ ...spec, suspend: true });
+    await resident.shows('the suspension', ({ suspended }) => suspended);
+    await until('ssh to be gone', () => resident.ssh() === undefined);
+    expect(await resident.get('/livez')).toMatchObject({ status: 200 });
+    resident.configure(spec);
+    await connected(resident);
+    await through(port);
+  });
+
+  it('ends on SIGTERM with 0, and nothing of the key is left or was said', async () => {
+    const { sshd, spec } = await world();
+    const resident = await startResident(sshd, spec);
+    await connected(resident);
+    const log = JSON.stringify(resident.log());
+    expect(log).not.toMatch(/PRIVATE KEY/);
+    expect(resident.log().every(({ level, time, msg }) => level && time && msg)).toBe(true);
+    expect(await resident.stop()).toBe(0);
+  });
+});

@@ -1,0 +1,38 @@
+import { expect, it } from 'vitest';
+import { isLive, type Pod, sidecarIn, tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
+
+const pod = (more: Partial<Pod> = {}): Pod => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: {
+    name: 'p',
+    namespace: 'n',
+    annotations: { 'tunnel.autossh.dev/b': '', 'tunnel.autossh.dev/a': '', other: '' },
+  },
+  spec: { initContainers: [{ name: 'autossh-a', args: ['autossh-operator', 'sidecar', '--http-port', '9322'] }] },
+  ...more,
+});
+const running = { name: 'autossh-a', state: { running: { startedAt: '2026-01-02T03:04:05Z' } } };
+
+it('reads the tunnels of a pod, sorted', () => {
+  expect(tunnelNamesOf(pod())).toEqual(['a', 'b']);
+});
+
+it('knows what a sidecar without an address, or not running, is: nothing to ask', () => {
+  expect(sidecarIn(pod(), 'b')).toEqual({ state: 'Missing' });
+  expect(sidecarIn(pod(), 'a')).toEqual({ state: 'NotRunning' });
+  expect(sidecarIn(pod({ status: { initContainerStatuses: [running] } }), 'a')).toEqual({ state: 'NotRunning' });
+  expect(sidecarIn(pod({ status: { podIP: '10.0.0.1', initContainerStatuses: [running] } }), 'a')).toEqual({
+    state: 'Running',
+    host: '10.0.0.1',
+    port: 9322,
+    startedAt: Date.parse('2026-01-02T03:04:05Z'),
+  });
+});
+
+it('expects nothing of pods that are over or on their way out', () => {
+  expect(isLive(pod())).toBe(true);
+  expect(isLive(pod({ status: { phase: 'Succeeded' } }))).toBe(false);
+  expect(isLive(pod({ status: { phase: 'Failed' } }))).toBe(false);
+  expect(isLive(pod({ metadata: { name: 'p', deletionTimestamp: '2026-01-02T03:04:05Z' } }))).toBe(false);
+});
