@@ -286,6 +286,22 @@ describe('a second call', () => {
     expect(injected(once, now)).toEqual(injected(podAsking(['a']), now));
   });
 
+  it('keeps the volumes of others when it replaces a sidecar that another webhook gave them to', () => {
+    const sidecar = sidecarIn(once, 'a');
+    const volumeMounts = [...(sidecar.volumeMounts ?? []), { name: 'mesh', mountPath: '/mesh' }];
+    const pod = {
+      ...once,
+      spec: {
+        ...once.spec,
+        initContainers: [{ ...sidecar, volumeMounts }],
+        volumes: [...(once.spec.volumes ?? []), { name: 'mesh' }],
+      },
+    };
+    const again = injected(pod, tunnels(5432, { startup: 'Async' }));
+    expect(again.spec.volumes).toContainEqual({ name: 'mesh' });
+    expect(again.spec.volumes).toHaveLength(pod.spec.volumes.length);
+  });
+
   it('removes the sidecar of a copied pod that asks for another tunnel now', () => {
     const { metadata } = once;
     const annotations: Record<string, string> = { ...metadata.annotations, 'tunnel.autossh.dev/b': '' };
