@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { constants as osConstants, setPriority } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
 import { ensureDebianPackages } from './debian.ts';
@@ -29,9 +29,9 @@ async function onThisMachine(name: ProgramName, log: Log): Promise<string | unde
   const { accepted }: Program = programs[name];
   if (!accepted) return undefined;
   const folders = [process.env.KUBEBUILDER_ASSETS, ...(process.env.PATH ?? '').split(delimiter)];
-  for (const folder of folders) {
-    if (!folder || !isExecutable(join(folder, name))) continue;
-    const path = join(folder, name);
+  const candidates = folders.flatMap((folder) => (folder ? [join(folder, name)] : [])).filter(isExecutable);
+  // /bin and /usr/bin are one folder on a merged /usr, and both stand in PATH.
+  for (const path of new Map(candidates.map((candidate) => [realpathSync(candidate), candidate])).values()) {
     const { stdout, stderr } = await run([path, ...accepted.ask]);
     if (accepted.answer.test(stdout) || accepted.answer.test(stderr)) return path;
     log(`${path} is not ${programs[name].version}: passing over it`);

@@ -9,11 +9,11 @@ const evidence: Record<string, readonly string[]> = {
   'busybox-static': ['/usr/bin/busybox', '/bin/busybox'],
   containerd: ['/usr/bin/containerd'],
   'containernetworking-plugins': ['/usr/lib/cni/ptp'],
-  debootstrap: ['/usr/sbin/debootstrap'],
+  'debian-archive-keyring': ['/usr/share/keyrings/debian-archive-keyring.gpg'],
   'etcd-server': ['/usr/bin/etcd'],
   iproute2: ['/usr/sbin/ip', '/sbin/ip', '/usr/bin/ip'],
   iptables: ['/usr/sbin/iptables', '/sbin/iptables'],
-  conntrack: ['/usr/sbin/conntrack', '/usr/bin/conntrack'],
+  mmdebstrap: ['/usr/bin/mmdebstrap'],
   runc: ['/usr/sbin/runc', '/usr/bin/runc'],
 };
 

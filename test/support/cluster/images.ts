@@ -1,23 +1,26 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ensureBinaries, type Log } from './binaries.ts';
 import { ensureDebianPackages } from './debian.ts';
+import { qualified } from './dockerfile.ts';
 import { withLock } from './lock.ts';
 import { cacheDir, platform } from './paths.ts';
 import { must, run } from './process.ts';
 import { busyboxImage, pauseImage } from './versions.ts';
-
-/** The full name of an image, as containerd and the kubelet complete it: `app:1` is `docker.io/library/app:1`. */
-export function qualified(reference: string): string {
-  const slash = reference.indexOf('/');
-  const host = slash < 0 ? '' : reference.slice(0, slash);
-  const named = /[.:]|^localhost$/.test(host) ? reference : `docker.io/${slash < 0 ? 'library/' : ''}${reference}`;
-  return /:[\w.-]+$/.test(named.slice(named.lastIndexOf('/'))) ? named : `${named}:latest`;
-}
 
 /** Where the archive of an image lies: what `buildImage` writes and `loadImage` reads. */
 export function archivePath(reference: string): string {
@@ -26,16 +29,12 @@ export function archivePath(reference: string): string {
 
 /** The sandbox of every pod. */
 export async function ensurePauseImage(log: Log): Promise<string> {
-  const archive = archivePath(pauseImage);
-  if (existsSync(archive)) return archive;
   const { pause } = await ensureBinaries(['pause'], { log });
   return await packImage({ reference: pauseImage, files: { pause }, config: { Entrypoint: ['/pause'] } });
 }
 
 /** A small image with a shell, httpd, wget and nslookup, for pods that stand for an application. */
 export async function ensureBusyboxImage(log: Log): Promise<string> {
-  const archive = archivePath(busyboxImage);
-  if (existsSync(archive)) return archive;
   await ensureDebianPackages(['busybox-static'], { log });
   const binary = existsSync('/usr/bin/busybox') ? '/usr/bin/busybox' : '/bin/busybox';
   const { stdout } = await run([binary, '--list']);
@@ -57,22 +56,23 @@ type Packing = {
 
 /** An image of a few files without an image builder: one layer, in the archive format of `docker save`. */
 async function packImage({ reference, files, links = {}, config }: Packing): Promise<string> {
-  return await writeArchive(reference, async (folder, archive) => {
+  const contents = await Promise.all(Object.values(files).map(sha256));
+  const made = JSON.stringify({ packing: 2, files: Object.keys(files), contents, links, config });
+  return await writeArchive(reference, made, async (folder, archive) => {
     const root = join(folder, 'root');
-    for (const name of [...Object.keys(files), ...Object.keys(links), 'tmp/.'])
+    for (const name of [...Object.keys(files), ...Object.keys(links), 'tmp/x'])
       mkdirSync(join(root, name, '..'), { recursive: true });
+    chmodSync(join(root, 'tmp'), 0o1777);
     for (const [name, source] of Object.entries(files)) await copyFile(source, join(root, name));
     for (const [name, target] of Object.entries(links))
       if (!(name in files)) await must(['ln', '-sf', target, join(root, name)]);
     const reproducible = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=a+rX'];
     await must(['tar', ...reproducible, '-C', root, '-cf', join(folder, 'layer.tar'), '.']);
-    const hash = createHash('sha256');
-    await pipeline(createReadStream(join(folder, 'layer.tar')), hash);
     const image = {
       architecture: arch() === 'x64' ? 'amd64' : arch(),
       os: 'linux',
       config,
-      rootfs: { type: 'layers', diff_ids: [`sha256:${hash.digest('hex')}`] },
+      rootfs: { type: 'layers', diff_ids: [`sha256:${await sha256(join(folder, 'layer.tar'))}`] },
     };
     writeFileSync(join(folder, 'config.json'), JSON.stringify(image));
     const manifest = [{ Config: 'config.json', RepoTags: [qualified(reference)], Layers: ['layer.tar'] }];
@@ -81,17 +81,31 @@ async function packImage({ reference, files, links = {}, config }: Packing): Pro
   });
 }
 
-/** Writes beside the destination and renames: nobody reads half an archive. */
+async function sha256(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+}
+
+/**
+ * The archive of an image, written unless the one that lies there was made of the same (`made` says of what).
+ * Writes beside the destination and renames: nobody reads half an archive.
+ */
 export async function writeArchive(
   reference: string,
+  made: string,
   write: (folder: string, archive: string) => Promise<void>,
 ): Promise<string> {
   const destination = archivePath(reference);
+  const note = `${destination}.made`;
+  if (existsSync(destination) && existsSync(note) && readFileSync(note, 'utf8') === made) return destination;
   mkdirSync(join(destination, '..'), { recursive: true, mode: 0o700 });
   const folder = mkdtempSync(join(destination, '..', '.making-'));
   try {
     await write(folder, join(folder, 'image.tar'));
+    rmSync(note, { force: true });
     renameSync(join(folder, 'image.tar'), destination);
+    writeFileSync(note, made);
     return destination;
   } finally {
     rmSync(folder, { recursive: true, force: true });

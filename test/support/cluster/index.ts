@@ -11,9 +11,19 @@ import { createRun, type Run, removeRun, sweep } from './runs.ts';
 
 export type { ApiServer } from './apiserver.ts';
 export type { Log } from './binaries.ts';
+export { buildImage } from './build-image.ts';
 export type { Credentials } from './certs.ts';
 
-export type KubectlOptions = { input?: string; signal?: AbortSignal };
+/*
+ * kind is not among the ways here: it needs a Docker engine, and the machines this was made on have none to prove it on. Where one
+ * answers, `kind create cluster`, `kind load image-archive ARCHIVE` (what `buildImage` returns) and this file's `ControlPlane` are all
+ * a second way would take; tests know only `Cluster`.
+ */
+
+export type ClientOptions = { input?: string; signal?: AbortSignal };
+
+/** A program's run against the cluster. A refusal is a code and a text, not a throw. */
+export type Client = (args: readonly string[], options?: ClientOptions) => Promise<Output>;
 
 /** What a test may rely on, whichever way the cluster came to be. */
 export type ControlPlane = {
@@ -25,8 +35,11 @@ export type ControlPlane = {
   readonly dir: string;
   /** Where a server in the test's process is reached from the API server (webhooks by `url`) and, on a node, from pods. Listen on it. */
   readonly hostAddress: string;
-  /** Runs kubectl as administrator. A refusal is a code and a text, not a throw. */
-  kubectl(args: readonly string[], options?: KubectlOptions): Promise<Output>;
+  /** Paths of the clients, of the cluster's version, for programs that a test starts. */
+  readonly programs: { readonly kubectl: string; readonly helm: string };
+  /** Both as administrator, with configuration and caches of the run. */
+  readonly kubectl: Client;
+  readonly helm: Client;
   /** Removes all that `up` made. */
   down(): Promise<void>;
 };
@@ -41,13 +54,15 @@ export type UpApiServerOptions = {
   serviceAccounts?: boolean;
 };
 
+const always = ['etcd', 'kube-apiserver', 'kubectl', 'helm'] as const;
+
 /** A real API server without nodes: seconds to start, enough for whatever ends at the API. Runs side by side do not meet. */
 export async function upApiServer(
   options: UpApiServerOptions = {},
 ): Promise<ControlPlane & Pick<ApiServer, 'stop' | 'kill' | 'restart' | 'compact' | 'logTail'>> {
   const log = options.log ?? console.error;
   await sweep(log);
-  const programs = await ensureBinaries(['etcd', 'kube-apiserver', 'kubectl'], { log });
+  const programs = await ensureBinaries([...always], { log });
   const run = createRun();
   return await orRemove(run, async () => {
     const server = await startApiServer({
@@ -60,7 +75,7 @@ export async function upApiServer(
       ...(options.serviceAccounts === undefined ? {} : { serviceAccounts: options.serviceAccounts }),
       ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
     });
-    return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs.kubectl) };
+    return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs) };
   });
 }
 
@@ -68,6 +83,8 @@ export async function upApiServer(
 export type Cluster = ControlPlane & {
   /** Makes an image known to the node: a name given to `buildImage`, or the path of an archive. Pods take it with `imagePullPolicy: IfNotPresent`. */
   loadImage(what: string): Promise<void>;
+  /** Runs a program on the node, in its network: where a wire is cut. */
+  onNode(argv: readonly string[]): Promise<Output>;
 };
 
 export type UpClusterOptions = Omit<UpApiServerOptions, 'port' | 'serviceAccounts'>;
@@ -78,7 +95,7 @@ export async function upCluster(
   const log = options.log ?? console.error;
   await sweep(log);
   await ensureDebianPackages(nodePackages, { log });
-  const programs = await ensureBinaries(['etcd', 'kube-apiserver', 'kubectl', ...nodePrograms], { log });
+  const programs = await ensureBinaries([...always, ...nodePrograms], { log });
   const archives = { pause: await ensurePauseImage(log), busybox: await ensureBusyboxImage(log) };
   const run = createRun();
   return await orRemove(run, async () => {
@@ -92,7 +109,7 @@ export async function upCluster(
       serviceCidr: machine.serviceCidr,
       ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
     });
-    const rest = handle(run, programs.kubectl);
+    const rest = handle(run, programs);
     const kubectl = (args: readonly string[], input?: string) =>
       rest.kubectl(args, input === undefined ? {} : { input });
     await startNode({ run, machine, server, authority, programs, pauseArchive: archives.pause, kubectl });
@@ -102,15 +119,32 @@ export async function upCluster(
       ...rest,
       hostAddress: machine.hostAddress,
       loadImage: (what) => importImage(machine, archiveOf(what)),
+      onNode: (argv) => runProgram(machine.inside(argv)),
     };
   });
 }
 
-function handle(run: Run, kubectl: string): Pick<ControlPlane, 'dir' | 'kubectl' | 'down'> {
-  const env = { ...run.env, KUBECONFIG: join(run.dir, 'kubeconfig'), KUBECACHEDIR: join(run.dir, 'kube-cache') };
+function handle(
+  run: Run,
+  { kubectl, helm }: ControlPlane['programs'],
+): Pick<ControlPlane, 'dir' | 'programs' | 'kubectl' | 'helm' | 'down'> {
+  const env = {
+    ...run.env,
+    KUBECONFIG: join(run.dir, 'kubeconfig'),
+    KUBECACHEDIR: join(run.dir, 'kube-cache'),
+    HELM_CACHE_HOME: join(run.dir, 'helm', 'cache'),
+    HELM_CONFIG_HOME: join(run.dir, 'helm', 'config'),
+    HELM_DATA_HOME: join(run.dir, 'helm', 'data'),
+  };
+  const client =
+    (program: string): Client =>
+    (args, options = {}) =>
+      runProgram([program, ...args], { ...options, env });
   return {
     dir: run.dir,
-    kubectl: (args, options = {}) => runProgram([kubectl, ...args], { ...options, env }),
+    programs: { kubectl, helm },
+    kubectl: client(kubectl),
+    helm: client(helm),
     down: () => removeRun(run.dir),
   };
 }

@@ -76,15 +76,20 @@ export function kubeletConfig(settings: {
   );
 }
 
+/**
+ * Two blocks, since the order of plugins in one is CoreDNS's own, whatever the file says: there `template` answers before `kubernetes`.
+ */
 export function corefile(settings: { address: string; kubeconfig: string }): string {
-  return `.:53 {
+  return `cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
   bind ${settings.address}
   errors
   ready ${settings.address}:8181
   kubernetes cluster.local in-addr.arpa ip6.arpa {
     kubeconfig ${settings.kubeconfig} harness
-    fallthrough in-addr.arpa ip6.arpa
   }
+}
+.:53 {
+  bind ${settings.address}
   # Other names do not exist, said at once: a resolver walks its search list and must not wait at its end.
   template ANY ANY {
     rcode NXDOMAIN

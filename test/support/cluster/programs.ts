@@ -1,4 +1,4 @@
-import { corednsVersion, helmVersion, kindVersion, kubernetesVersion, pauseVersion } from './versions.ts';
+import { corednsVersion, helmVersion, kubernetesVersion, pauseVersion } from './versions.ts';
 
 /** What the harness can get hold of, and how. Pure data: binaries.ts acts on it. */
 export type Program = {
@@ -60,12 +60,6 @@ export const programs = {
     accepted: { ask: ['version', '--short'], answer: /^v4\./ },
     source: { kind: 'install', package: 'helm.sh/helm/v4/cmd/helm' },
     estimateSeconds: 210,
-  },
-  kind: {
-    version: kindVersion,
-    accepted: { ask: ['version'], answer: /v0\.3[3-9]\./ },
-    source: { kind: 'install', package: 'sigs.k8s.io/kind' },
-    estimateSeconds: 20,
   },
   pause: {
     version: pauseVersion,

@@ -34,8 +34,6 @@ type Record = {
   link?: string;
   /** Name below the root of each cgroup hierarchy. */
   cgroup?: string;
-  /** A kind cluster, with the program that made it. */
-  kind?: { program: string; name: string };
 };
 
 const mark = 'AUTOSSH_OPERATOR_RUN';
@@ -76,7 +74,6 @@ export async function sweep(log: (line: string) => void): Promise<string[]> {
 /** Ends every program of the run and removes all it made. Safe to repeat, and beside another sweep. */
 export async function removeRun(dir: string): Promise<void> {
   const record = read(dir);
-  if (record?.kind) await runProgram([record.kind.program, 'delete', 'cluster', '--name', record.kind.name]);
   await endPrograms(dir);
   // The kernel removes it with the namespace, but some time later: whoever asks at once would still see it.
   if (record?.link && existsSync(`/sys/class/net/${record.link}`))

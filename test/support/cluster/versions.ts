@@ -7,15 +7,9 @@
 export const kubernetesVersion = 'v1.35.4';
 export const helmVersion = 'v4.3.1';
 export const corednsVersion = 'v1.15.0';
-export const kindVersion = 'v0.33.0';
 /** Not a published version: raise it when binaries/pause changes, so that no stale build is taken from the cache. */
 export const pauseVersion = 'v1';
-
-/** kind's node image for the Docker way; kind's release notes say which tags a kind release knows. */
-export const kindNodeImage = `kindest/node:${kubernetesVersion}`;
 
 export const pauseImage = `registry.k8s.io/pause:harness-${pauseVersion}`;
 /** Debian's busybox-static under busybox's own name: shell, httpd, wget, nslookup, nc for pods in tests. */
 export const busyboxImage = 'docker.io/library/busybox:stable';
-/** Debian suite of the base images that debootstrap makes when a Dockerfile does not say otherwise. */
-export const debianSuite = 'bookworm';
