@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RESIDENT_ENV_NAMES } from '../../src/api/resident-env.ts';
-import { askedTunnels } from '../../src/operator/inject.ts';
 import type { Pod } from '../../src/operator/pod.ts';
+import { tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
 import { IMAGE, inject, injected, podAsking, refusal, sidecarIn, tunnelsNamed } from '../support/pods.ts';
 
 const local = (name: string, port: number, more: object = {}) => ({
@@ -151,7 +151,7 @@ describe('several tunnels', () => {
       { name: 'autossh', containerPort: 9322, protocol: 'TCP' },
       { name: 'autossh-2', containerPort: 9323, protocol: 'TCP' },
     ]);
-    expect(askedTunnels(podAsking(['b', 'a']))).toEqual(['a', 'b']);
+    expect(tunnelNamesOf(podAsking(['b', 'a']))).toEqual(['a', 'b']);
   });
 
   const initContainers = [{ name: 'prepare' }, { name: 'mesh', restartPolicy: 'Always' }, { name: 'migrate' }];
