@@ -89,7 +89,9 @@ export type Sidecar = z.output<ReturnType<typeof sidecar>>;
 export type Gateway = z.output<ReturnType<typeof gateway>>;
 
 /** The sidecar's settings with their defaults, also where the specification has none. */
-export const sidecarOf = (spec: SshTunnelSpec): Sidecar => spec.sidecar ?? sidecar().parse({});
+export const sidecarOf = (spec: SshTunnelSpec): Sidecar => spec.sidecar ?? SIDECAR_DEFAULTS;
+/** Made once: making a schema costs more than anything that is done with it. */
+const SIDECAR_DEFAULTS: Sidecar = sidecar().parse({});
 
 /** How many pods a gateway has: a remote port can be held only once. */
 export const replicasOf = (spec: SshTunnelSpec): number =>

@@ -1,7 +1,8 @@
 import type { AdmissionAnswer, AdmissionRequest } from '../kube/admission-review.ts';
-import { askedTunnels, asksForTunnels, injectPod } from './inject.ts';
+import { asksForTunnels, injectPod } from './inject.ts';
 import type { Pod } from './pod.ts';
 import type { SidecarSettings } from './render-sidecar.ts';
+import { tunnelNamesOf } from './tunnel-pod.ts';
 
 export type PodAdmissionOptions = SidecarSettings & {
   /**
@@ -22,7 +23,7 @@ export const createPodAdmission =
     const pod = podOf(request);
     if (pod === null || !asksForTunnels(pod)) return { allowed: true };
     const namespace = request.namespace ?? pod.metadata.namespace ?? 'default';
-    const names = askedTunnels(pod);
+    const names = tunnelNamesOf(pod);
     const tunnels = names.length === 0 ? new Map() : await tunnelsOf(namespace, names, context?.signal);
     const injection = injectPod({ ...settings, pod, namespace, tunnels });
     switch (injection.kind) {

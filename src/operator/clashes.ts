@@ -113,9 +113,7 @@ const variableClashes = (planned: readonly Planned[], pod: Pod): string[] => {
   );
   const taken = containersOf(pod).flatMap(({ name: container, env = [] }) =>
     variables
-      .filter(({ name, value }) =>
-        env.some((one) => one.name === name && (one.value !== value || one.valueFrom !== undefined)),
-      )
+      .filter(({ name, value }) => env.some((one) => one.name === name && one.value !== value))
       .map(
         (variable) =>
           `variable ${variable.name} is set by ${origin(variable)} and, to something else, by container "${container}": remove it there, or rename it in the tunnel`,

@@ -13,6 +13,7 @@ import { contentHash } from './config-hash.ts';
 import { judgeTunnel } from './judge-tunnel.ts';
 import type { Container, Pod, Volume } from './pod.ts';
 import { renderSidecar, type SidecarSettings } from './render-sidecar.ts';
+import { tunnelNamesOf, tunnelsUnder } from './tunnel-pod.ts';
 
 export type InjectInput = SidecarSettings & {
   readonly pod: Pod;
@@ -38,7 +39,7 @@ export type Injection =
  */
 export const injectPod = ({ pod, namespace, tunnels, ...settings }: InjectInput): Injection => {
   if (!asksForTunnels(pod)) return { kind: 'unchanged' };
-  const names = askedTunnels(pod);
+  const names = tunnelNamesOf(pod);
   if (names.length === 0) return refused([NOTHING_NAMED]);
 
   const problems: string[] = [];
@@ -66,16 +67,6 @@ export const injectPod = ({ pod, namespace, tunnels, ...settings }: InjectInput)
 
 export const asksForTunnels = (pod: Pod): boolean => pod.metadata.labels?.[INJECT_LABEL] === 'true';
 
-/** Names of the tunnels that the annotations of a pod or of a pod template name, in the order of the sidecars. */
-export const askedTunnels = ({ metadata }: Pick<Pod, 'metadata'>): string[] =>
-  namedBy(metadata.annotations, TUNNEL_ANNOTATION_PREFIX);
-
-const namedBy = (annotations: Readonly<Record<string, string>> = {}, prefix: string): string[] =>
-  Object.keys(annotations)
-    .filter((key) => key.startsWith(prefix))
-    .map((key) => key.slice(prefix.length))
-    .sort();
-
 const NOTHING_NAMED = `the label ${INJECT_LABEL}="true" is there, but no annotation names a tunnel: add ${TUNNEL_ANNOTATION_PREFIX}<name of an SshTunnel>: "" to the pod template, or remove the label`;
 
 const refused = (problems: readonly string[]): Injection => ({
@@ -91,7 +82,7 @@ const takeOut = (pod: Pod): { rest: Pod; found: ReadonlyMap<string, Found> } => 
   const { annotations = {} } = pod.metadata;
   const { initContainers = [], volumes = [] } = pod.spec;
   const found = new Map<string, Found>();
-  for (const name of namedBy(annotations, SIDECAR_ANNOTATION_PREFIX)) {
+  for (const name of tunnelsUnder(SIDECAR_ANNOTATION_PREFIX, annotations)) {
     const container = initContainers.find((one) => one.name === containerName(name));
     if (container === undefined) continue;
     const mounted = new Set((container.volumeMounts ?? []).map((mount) => mount.name));

@@ -20,11 +20,15 @@ export type Pod = KubeObject & {
   };
 };
 
-/** The tunnels a pod asks for, sorted. */
-export const tunnelNamesOf = (pod: KubeObject): string[] =>
-  Object.keys(pod.metadata.annotations ?? {})
-    .filter((key) => key.startsWith(TUNNEL_ANNOTATION_PREFIX))
-    .map((key) => key.slice(TUNNEL_ANNOTATION_PREFIX.length))
+/** The tunnels a pod asks for, sorted: the order of their sidecars. */
+export const tunnelNamesOf = ({ metadata }: Pick<KubeObject, 'metadata'>): string[] =>
+  tunnelsUnder(TUNNEL_ANNOTATION_PREFIX, metadata.annotations);
+
+/** The tunnels that annotations with this prefix are about, sorted. */
+export const tunnelsUnder = (prefix: string, annotations: Readonly<Record<string, string>> = {}): string[] =>
+  Object.keys(annotations)
+    .filter((key) => key.startsWith(prefix))
+    .map((key) => key.slice(prefix.length))
     .sort();
 
 /** Whether there is still something to expect of the pod. */

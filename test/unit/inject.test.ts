@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RESIDENT_ENV_NAMES } from '../../src/api/resident-env.ts';
-import { askedTunnels } from '../../src/operator/inject.ts';
 import type { Pod } from '../../src/operator/pod.ts';
+import { tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
 import { IMAGE, inject, injected, podAsking, refusal, sidecarIn, tunnelsNamed } from '../support/pods.ts';
 
 const local = (name: string, port: number, more: object = {}) => ({
@@ -151,7 +151,7 @@ describe('several tunnels', () => {
       { name: 'autossh', containerPort: 9322, protocol: 'TCP' },
       { name: 'autossh-2', containerPort: 9323, protocol: 'TCP' },
     ]);
-    expect(askedTunnels(podAsking(['b', 'a']))).toEqual(['a', 'b']);
+    expect(tunnelNamesOf(podAsking(['b', 'a']))).toEqual(['a', 'b']);
   });
 
   const initContainers = [{ name: 'prepare' }, { name: 'mesh', restartPolicy: 'Always' }, { name: 'migrate' }];
@@ -284,6 +284,22 @@ describe('a second call', () => {
   it('replaces the sidecar of a copied pod where the tunnel has become another', () => {
     const now = tunnels(5432, { startup: 'Async' });
     expect(injected(once, now)).toEqual(injected(podAsking(['a']), now));
+  });
+
+  it('keeps the volumes of others when it replaces a sidecar that another webhook gave them to', () => {
+    const sidecar = sidecarIn(once, 'a');
+    const volumeMounts = [...(sidecar.volumeMounts ?? []), { name: 'mesh', mountPath: '/mesh' }];
+    const pod = {
+      ...once,
+      spec: {
+        ...once.spec,
+        initContainers: [{ ...sidecar, volumeMounts }],
+        volumes: [...(once.spec.volumes ?? []), { name: 'mesh' }],
+      },
+    };
+    const again = injected(pod, tunnels(5432, { startup: 'Async' }));
+    expect(again.spec.volumes).toContainEqual({ name: 'mesh' });
+    expect(again.spec.volumes).toHaveLength(pod.spec.volumes.length);
   });
 
   it('removes the sidecar of a copied pod that asks for another tunnel now', () => {
