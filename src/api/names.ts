@@ -14,6 +14,8 @@ export const INJECT_LABEL = 'autossh.dev/inject';
 export const TUNNEL_ANNOTATION_PREFIX = 'tunnel.autossh.dev/';
 /** Prefix of the annotations that carry the hash of a tunnel's ConfigMap; a change makes the kubelet refresh the pod's volumes. */
 export const CONFIG_ANNOTATION_PREFIX = 'config.autossh.dev/';
+/** Prefix of the annotations that injection leaves on a pod: the hash of a tunnel's sidecar as it was injected. */
+export const SIDECAR_ANNOTATION_PREFIX = 'sidecar.autossh.dev/';
 /** Annotation of an SshTunnel: each new value makes its sidecars retry now, whatever the backoff. */
 export const RETRY_ANNOTATION = 'autossh.dev/retry';
 

@@ -16,7 +16,7 @@ type Spec = {
  * that means many (none given, `*`, 0.0.0.0, ::) or the loopback by name.
  */
 const MANY = ['*', '0.0.0.0', '::', 'localhost'];
-const meet = (a: Place, b: Place): boolean =>
+export const meet = (a: Place, b: Place): boolean =>
   a.path !== undefined || b.path !== undefined
     ? a.path === b.path
     : a.port === b.port && (a.host === b.host || [a, b].some(({ host }) => host === undefined || MANY.includes(host)));

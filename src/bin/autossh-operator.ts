@@ -1,5 +1,6 @@
 /** Each command is a file of its own beside this one, so that a sidecar does not carry the controller's code in its memory. */
 const COMMANDS: Readonly<Record<string, { help: string; load: () => Promise<unknown> }>> = {
+  controller: { help: 'serve the webhook and reconcile SshTunnels', load: () => import('./controller.ts') },
   sidecar: {
     help: 'keep the tunnel of AUTOSSH_TUNNEL up, serving probes, metrics and status',
     load: () => import('./sidecar.ts'),

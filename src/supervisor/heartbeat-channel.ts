@@ -37,6 +37,12 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
   let proven = false;
   let method: 'Loop' | 'Ping' = 'Loop';
 
+  /** 1.4g says only that the port is down; what this heartbeat saw is worth a line of its own. */
+  const missed = (detail: string): Beat => {
+    log(debug(`heartbeat: ${detail}`));
+    return lost(detail);
+  };
+
   const add = async (...spec: string[]): Promise<string> => {
     const answer = await control.forward(spec, timeoutMs);
     if (!answer.ok) throw new Error(answer.problem);
@@ -72,7 +78,7 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
       isOpen = true;
     },
     beat: async (signal): Promise<Beat> => {
-      if (!isOpen) return lost('ssh is not connected');
+      if (!isOpen) return missed('ssh is not connected');
       const started = performance.now();
       const noisy = method === 'Ping' || !proven;
       options.expectNoise(noisy ? 1 : 0);
@@ -83,13 +89,13 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
         socket = await dial({ path: out }, timeoutMs, signal);
       } catch (problem) {
         back?.close();
-        return lost(errorText(problem));
+        return missed(errorText(problem));
       }
       try {
         if (back === null) {
           await read(socket, 1, timeoutMs, signal);
         } else if (!(await comesBack(socket, back, timeoutMs, signal))) {
-          if (proven) return lost('the server closed the channel of the heartbeat');
+          if (proven) return missed('the server closed the channel of the heartbeat');
           // It answered, if only to refuse: that is what a ping asks for.
           method = 'Ping';
           log(
@@ -99,7 +105,7 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
         proven = true;
         return { ok: true, rttMs: performance.now() - started };
       } catch (problem) {
-        return lost(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
+        return missed(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
       } finally {
         socket.destroy();
         back?.close();

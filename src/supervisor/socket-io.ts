@@ -16,7 +16,10 @@ export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal)
   return ready;
 };
 
-/** The connections to a server that is listening, in their order, none lost between one look and the next. */
+/**
+ * The connections to a server that is listening, in their order, none lost between one look and the next. To be made before the way
+ * out is opened: the way back may stand before we hear that the way out does.
+ */
 export type Guests = {
   /** The next one; rejects with a TimeoutError, or the signal's reason. */
   readonly next: (timeoutMs: number, signal: AbortSignal) => Promise<Socket>;

@@ -27,7 +27,8 @@ export type ResidentOptions = {
   readonly version: string;
 };
 
-const KILL_GRACE_MS = 5_000;
+/** An ssh without a terminal has nothing to put right: one that does not go at once is stuck. */
+const KILL_GRACE_MS = 2_000;
 const FLUSH_MS = 1_000;
 const TICK_MS = 1_000;
 /** Beyond this the supervisor itself is stuck; far above what a busy node may delay. */

@@ -96,3 +96,39 @@ export const createTunnelMetrics = (tunnel: string, version: string, reasons: re
     text: async () => ({ body: await registry.metrics(), type: registry.contentType }),
   };
 };
+
+/** A metric as a program declares it, before any client library is asked. */
+export type MetricDefinition = {
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly buckets?: readonly number[];
+};
+
+/** Where a program with declared metrics counts. */
+export type Registered = {
+  count(metric: string, labels: Readonly<Record<string, string>>, by?: number): void;
+  set(metric: string, labels: Readonly<Record<string, string>>, value: number): void;
+  observe(metric: string, labels: Readonly<Record<string, string>>, seconds: number): void;
+  text(): Promise<{ body: string; type: string }>;
+};
+
+/** Registers all definitions. A metric that was not declared is not counted. */
+export const registerMetrics = (definitions: Readonly<Record<string, MetricDefinition>>): Registered => {
+  const registry = new Registry();
+  const counters = new Map<string, Counter>();
+  const gauges = new Map<string, Gauge>();
+  const histograms = new Map<string, Histogram>();
+  for (const [name, { type, help, labels, buckets }] of Object.entries(definitions)) {
+    const about = { name, help, labelNames: [...labels], registers: [registry] };
+    if (type === 'counter') counters.set(name, new Counter(about));
+    else if (type === 'gauge') gauges.set(name, new Gauge(about));
+    else histograms.set(name, new Histogram({ ...about, ...(buckets === undefined ? {} : { buckets: [...buckets] }) }));
+  }
+  return {
+    count: (metric, labels, by = 1) => counters.get(metric)?.inc(labels, by),
+    set: (metric, labels, value) => gauges.get(metric)?.set(labels, value),
+    observe: (metric, labels, seconds) => histograms.get(metric)?.observe(labels, seconds),
+    text: async () => ({ body: await registry.metrics(), type: registry.contentType }),
+  };
+};

@@ -108,7 +108,7 @@ describeCluster('the image, in a restricted namespace with a read-only root', ()
       args: ['sh', '-c', 'umask 077 && cp /identity/id /dev/shm/id && exec "$@"', 'sh', ...autossh],
       env: [
         { name: 'AUTOSSH_POLL', value: '1' },
-        { name: 'AUTOSSH_LOGLEVEL', value: '7' },
+        { name: 'AUTOSSH_DEBUG', value: '1' },
       ],
       volumeMounts: [{ name: 'identity', mountPath: '/identity', readOnly: true }],
     };

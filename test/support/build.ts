@@ -26,7 +26,7 @@ const binaries = [
   { name: 'autossh-operator', flags: LEAN },
 ];
 /** Commands of autossh-operator, which it loads when they are asked for. */
-const parts = ['sidecar'];
+const parts = ['sidecar', 'controller'];
 
 /** Bundles every binary and every part into dist/. Throws what esbuild throws. */
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {

@@ -24,7 +24,7 @@ const SSH_TESTS = {
   script: 'bsdutils',
 };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
-const CLUSTER = {
+const NODE = {
   etcd: 'etcd-server',
   containerd: 'containerd',
   runc: 'runc',
@@ -38,8 +38,8 @@ const tasks = {
   build: { needs: {}, run: [['test/support/build.ts']] },
   check: { needs: {}, run: [[...vitest, '--project', 'unit', 'test/unit/checks.test.ts']] },
   generate: { needs: {}, run: [['test/support/generate.ts']] },
-  test: { needs: { ...SSH_TESTS, ...CLUSTER }, run: [['test/support/test.ts']] },
-  demo: { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
+  test: { needs: { ...SSH_TESTS, ...NODE }, run: [['test/support/test.ts']] },
+  demo: { needs: { ...SSH, ...NODE }, run: [['test/support/build.ts'], ['test/demo/cluster.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
   bench: { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/drop-in.ts']] },
 };

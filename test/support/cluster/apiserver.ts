@@ -19,6 +19,8 @@ export type ApiServerOptions = {
   serviceCidr: string;
   /** Given last, so that they win: `--audit-log-path=…`. */
   extraFlags?: readonly string[];
+  /** Pods get a service account and its token without nodes too. */
+  serviceAccounts?: boolean;
 };
 
 /** etcd and kube-apiserver. What can fail in a test can be done here: stop, kill, come back with the same data, lose history. */
@@ -95,7 +97,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     // An endpoint on loopback is invalid, and nobody would use it: without nodes there are no pods.
     `--endpoint-reconciler-type=${isLoopback ? 'none' : 'lease'}`,
     // No controller-manager, no default service accounts: with this plugin no pod could be created (envtest does the same).
-    ...(isLoopback ? ['--disable-admission-plugins=ServiceAccount'] : []),
+    ...(isLoopback && !options.serviceAccounts ? ['--disable-admission-plugins=ServiceAccount'] : []),
     ...(options.extraFlags ?? []),
   ];
   let daemon: Daemon;

@@ -50,6 +50,8 @@ export type UpApiServerOptions = {
   extraFlags?: readonly string[];
   /** Chosen freely when absent. */
   port?: number;
+  /** Pods get a service account and its token, as with nodes; the test makes the accounts, since nothing else does. */
+  serviceAccounts?: boolean;
 };
 
 const always = ['etcd', 'kube-apiserver', 'kubectl', 'helm'] as const;
@@ -70,6 +72,7 @@ export async function upApiServer(
       address: '127.0.0.1',
       serviceCidr: '10.96.0.0/16',
       ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.serviceAccounts === undefined ? {} : { serviceAccounts: options.serviceAccounts }),
       ...(options.extraFlags ? { extraFlags: options.extraFlags } : {}),
     });
     return { ...server, hostAddress: '127.0.0.1', ...handle(run, programs) };
@@ -80,9 +83,11 @@ export async function upApiServer(
 export type Cluster = ControlPlane & {
   /** Makes an image known to the node: a name given to `buildImage`, or the path of an archive. Pods take it with `imagePullPolicy: IfNotPresent`. */
   loadImage(what: string): Promise<void>;
+  /** Runs a program on the node, in its network: where a wire is cut. */
+  onNode(argv: readonly string[]): Promise<Output>;
 };
 
-export type UpClusterOptions = Omit<UpApiServerOptions, 'port'>;
+export type UpClusterOptions = Omit<UpApiServerOptions, 'port' | 'serviceAccounts'>;
 
 export async function upCluster(
   options: UpClusterOptions = {},
@@ -114,6 +119,7 @@ export async function upCluster(
       ...rest,
       hostAddress: machine.hostAddress,
       loadImage: (what) => importImage(machine, archiveOf(what)),
+      onNode: (argv) => runProgram(machine.inside(argv)),
     };
   });
 }

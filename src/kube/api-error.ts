@@ -1,0 +1,93 @@
+/**
+ * An answer of the API server that is not success. `reason` is Kubernetes' own word (metav1.StatusReason: NotFound, Conflict,
+ * AlreadyExists, Expired, Forbidden, Invalid, …); empty where a proxy or a dying server answered instead.
+ */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly code: number;
+  readonly reason: string;
+  /** How long the server asks to be left alone, from `Retry-After` or Status.details.retryAfterSeconds. */
+  readonly retryAfterMs: number | undefined;
+  readonly details: StatusDetails | undefined;
+
+  constructor(facts: {
+    code: number;
+    reason: string;
+    message: string;
+    retryAfterMs?: number | undefined;
+    details?: StatusDetails | undefined;
+  }) {
+    super(facts.message);
+    this.code = facts.code;
+    this.reason = facts.reason;
+    this.retryAfterMs = facts.retryAfterMs;
+    this.details = facts.details;
+  }
+}
+
+export type StatusDetails = {
+  readonly name?: string;
+  readonly group?: string;
+  readonly kind?: string;
+  readonly retryAfterSeconds?: number;
+  readonly causes?: readonly { readonly reason?: string; readonly message?: string; readonly field?: string }[];
+};
+
+/** metav1.Status, as the server sends it as an answer and inside a watch. */
+export type Status = {
+  readonly kind?: string;
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly details?: StatusDetails;
+};
+
+/** `what` is the request in words; it begins the message, since "not found" alone helps nobody. */
+export const apiErrorFrom = (what: string, code: number, body: string, retryAfter?: string): ApiError => {
+  const status = parseStatus(body);
+  const text = status?.message ?? body.trim().slice(0, 200);
+  return new ApiError({
+    code,
+    reason: status?.reason ?? '',
+    message: `${what}: ${code}${text ? ` ${text}` : ''}`,
+    retryAfterMs: retryAfterMs(retryAfter, status),
+    details: status?.details,
+  });
+};
+
+/** The Status that a watch sends in an ERROR event. */
+export const apiErrorFromStatus = (what: string, status: Status): ApiError =>
+  apiErrorFrom(what, status.code ?? 500, JSON.stringify(status));
+
+const hasReason = (error: unknown, reason: string): boolean => error instanceof ApiError && error.reason === reason;
+const hasCode = (error: unknown, code: number): boolean => error instanceof ApiError && error.code === code;
+
+export const isNotFound = (error: unknown): boolean => hasCode(error, 404);
+/** Somebody changed the object since it was read, or (apply) another manager owns a field. Read again and decide again. */
+export const isConflict = (error: unknown): boolean => hasCode(error, 409) && !hasReason(error, 'AlreadyExists');
+export const isAlreadyExists = (error: unknown): boolean => hasReason(error, 'AlreadyExists');
+/** The resourceVersion or continue token is older than what the server remembers: only a new list helps. */
+export const isGone = (error: unknown): boolean => hasCode(error, 410) || hasReason(error, 'Expired');
+export const isForbidden = (error: unknown): boolean => hasCode(error, 403);
+export const isInvalid = (error: unknown): boolean => hasCode(error, 422) || hasCode(error, 400);
+
+/** Whether the same request may succeed later without anybody changing it: overload, restarts, and everything that is no answer. */
+export const isTransient = (error: unknown): boolean =>
+  !(error instanceof ApiError) || error.code === 408 || error.code === 429 || error.code >= 500;
+
+const parseStatus = (body: string): Status | undefined => {
+  try {
+    const parsed: unknown = JSON.parse(body);
+    return typeof parsed === 'object' && parsed !== null && 'kind' in parsed && parsed.kind === 'Status'
+      ? (parsed as Status)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/** Only seconds: the API server never sends the date form. */
+const retryAfterMs = (header: string | undefined, status: Status | undefined): number | undefined => {
+  const seconds = header === undefined ? status?.details?.retryAfterSeconds : Number(header);
+  return seconds !== undefined && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined;
+};

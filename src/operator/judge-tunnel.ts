@@ -1,0 +1,40 @@
+import { documentOf } from '../api/hand-over.ts';
+import { errorText, parseSshTunnel } from '../api/parse.ts';
+import type { SshTunnel } from '../api/ssh-tunnel.ts';
+
+export type TunnelVerdict =
+  | { readonly ok: true; readonly tunnel: SshTunnel }
+  /** A sentence that says what to do. */
+  | { readonly ok: false; readonly problem: string };
+
+/** Whether a pod may have this tunnel as a sidecar; `object` is what the API server has under the name, undefined where it has none. */
+export const judgeTunnel = (name: string, namespace: string, object: unknown): TunnelVerdict => {
+  if (object === undefined)
+    return bad(
+      `there is no SshTunnel "${name}" in namespace "${namespace}": create it and the pod follows, or correct the annotation (kubectl get sshtunnels -n ${namespace})`,
+    );
+  const parsed = parseSshTunnel(withoutStatus(object));
+  if (!parsed.ok)
+    return bad(`SshTunnel "${name}" is not valid, correct it: ${parsed.errors.map(errorText).join(', ')}`);
+  const tunnel = parsed.value;
+  if (tunnel.spec.mode === 'Gateway')
+    return bad(
+      `SshTunnel "${name}" is a gateway and has no sidecar: connect to its Service (${servicePorts(tunnel, namespace)}) and remove the annotation`,
+    );
+  return { ok: true, tunnel };
+};
+
+const bad = (problem: string): TunnelVerdict => ({ ok: false, problem });
+
+/** What another version of the operator wrote there is no reason to refuse a pod. */
+const withoutStatus = (object: unknown): unknown => {
+  if (typeof object !== 'object' || object === null) return object;
+  const { status: _, ...rest } = object as { status?: unknown };
+  return rest;
+};
+
+const servicePorts = (tunnel: SshTunnel, namespace: string): string =>
+  documentOf(tunnel)
+    .forwards.flatMap(({ kind, listen }) => (kind !== 'remote' && 'port' in listen ? [listen.port] : []))
+    .map((port) => `${tunnel.metadata.name}.${namespace}:${port}`)
+    .join(', ') || `${tunnel.metadata.name}.${namespace}`;

@@ -1,0 +1,216 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { KubeClient } from '../../src/kube/client.ts';
+import type { Connection } from '../../src/kube/connection.ts';
+import { guardWrites, WriteRefused } from '../../src/kube/guard-writes.ts';
+import { createInformer } from '../../src/kube/informer.ts';
+import { createLeaderElector, type Lease } from '../../src/kube/leader-election.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
+import { CONFIG_MAPS, LEASES } from '../../src/kube/resource.ts';
+import { upApiServer } from '../support/cluster/index.ts';
+import { clientOf } from '../support/kube/client.ts';
+import { createRecordingLog } from '../support/kube/recording.ts';
+import { createTcpProxy, type TcpProxy } from '../support/kube/tcp-proxy.ts';
+import { until } from '../support/until.ts';
+
+const FAST = { leaseMs: 3000, renewMs: 2000, retryMs: 300 };
+
+describe('leader election on a real API server', () => {
+  let server: Awaited<ReturnType<typeof upApiServer>>;
+  let client: KubeClient;
+  let wire: TcpProxy;
+  let wired: KubeClient;
+  const connections: Connection[] = [];
+  beforeAll(async () => {
+    server = await upApiServer();
+    const text = readFileSync(server.kubeconfig, 'utf8');
+    const { hostname, port } = new URL(server.credentials.server);
+    wire = await createTcpProxy({ host: hostname, port: Number(port) });
+    const direct = clientOf(text);
+    const through = clientOf(text, { server: `https://127.0.0.1:${wire.port}` });
+    connections.push(direct.connection, through.connection);
+    client = direct.client;
+    wired = through.client;
+  });
+  afterAll(async () => {
+    await Promise.all(connections.map((connection) => connection.close()));
+    await wire?.close();
+    await server?.down();
+  });
+
+  const lease = (name: string) => client.get<Lease>(LEASES, { namespace: 'default', name });
+  /** An elector that leads until told to stop. */
+  const elect = (name: string, identity: string, options: { through?: KubeClient; drain?: Promise<void> } = {}) => {
+    const { log, text } = createRecordingLog();
+    const elector = createLeaderElector({
+      client: options.through ?? client,
+      namespace: 'default',
+      name,
+      identity,
+      log,
+      ...FAST,
+    });
+    const stop = new AbortController();
+    const since: { led: number; ended: number } = { led: 0, ended: 0 };
+    const outcome = elector.run(stop.signal, async (signal) => {
+      since.led = performance.now();
+      if (!signal.aborted) await once(signal, 'abort');
+      since.ended = performance.now();
+      await options.drain;
+    });
+    return { elector, stop, outcome, since, text };
+  };
+
+  it('has one leader, who keeps the lease while it drains, and gives it back at once when done', async () => {
+    const { promise: drain, resolve: drained } = Promise.withResolvers<void>();
+    const first = elect('handover', 'first', { drain });
+    await until('the first to lead', first.elector.isLeader);
+    const second = elect('handover', 'second');
+    await until('the second to know', () => second.elector.leader() === 'first');
+    first.stop.abort();
+    // Longer than the lease: the drain counts on it being renewed.
+    const { renewTime } = (await lease('handover')).spec ?? {};
+    await until('two renewals', async () => {
+      const now = (await lease('handover')).spec?.renewTime ?? '';
+      return Date.parse(now) - Date.parse(renewTime ?? '') > FAST.leaseMs;
+    });
+    expect(second.since.led).toBe(0);
+    expect(first.elector.isLeader()).toBe(true);
+    drained();
+    expect(await first.outcome).toBe('stopped');
+    expect(first.elector.isLeader()).toBe(false);
+    const released = performance.now();
+    await until('the second to lead', second.elector.isLeader);
+    expect(second.since.led - released).toBeLessThan(FAST.leaseMs - 300);
+    expect((await lease('handover')).spec).toMatchObject({
+      holderIdentity: 'second',
+      leaseDurationSeconds: 3,
+      leaseTransitions: 1,
+    });
+    second.stop.abort();
+    expect(await second.outcome).toBe('stopped');
+    expect((await lease('handover')).spec?.holderIdentity).toBeUndefined();
+  });
+
+  it('has at most one leader among ten who come at once', async () => {
+    const electors = Array.from({ length: 10 }, (_, i) => elect('crowd', `e${i}`));
+    let most = 0;
+    for (let left = electors; left.length > 0; ) {
+      await until('a leader', () => left.some(({ elector }) => elector.isLeader()));
+      const leaders = left.filter(({ elector }) => elector.isLeader());
+      most = Math.max(most, leaders.length);
+      leaders[0]?.stop.abort();
+      expect(await leaders[0]?.outcome).toBe('stopped');
+      left = left.filter((one) => one !== leaders[0]);
+      if (left.length < 7) for (const { stop } of left) stop.abort();
+      if (left.length < 7) break;
+    }
+    expect(most).toBe(1);
+    await Promise.all(electors.map(({ outcome }) => outcome));
+  });
+
+  it('ends before anybody else begins when the wire falls silent', async () => {
+    const cut = elect('silent', 'cut', { through: wired });
+    await until('it to lead', cut.elector.isLeader);
+    const other = elect('silent', 'other');
+    await until('the other to know', () => other.elector.leader() === 'cut');
+    wire.hold(true);
+    wire.stall();
+    expect(await cut.outcome).toBe('lost');
+    expect(cut.elector.isLeader()).toBe(false);
+    await until('the other to lead', other.elector.isLeader);
+    expect(other.since.led).toBeGreaterThan(cut.since.ended + (FAST.leaseMs - FAST.renewMs) / 2);
+    wire.hold(false);
+    other.stop.abort();
+    await other.outcome;
+  });
+
+  it('outlives a restart of the server that is shorter than its patience', async () => {
+    const one = createLeaderElector({
+      client,
+      namespace: 'default',
+      name: 'restart',
+      identity: 'one',
+      leaseMs: 60_000,
+      renewMs: 50_000,
+      retryMs: 300,
+    });
+    const stop = new AbortController();
+    const outcome = one.run(stop.signal, async (signal) => void (await once(signal, 'abort')));
+    await until('it to lead', one.isLeader);
+    await server.kill();
+    await server.restart();
+    const now = new Date().toISOString();
+    await until('a renewal', async () => ((await lease('restart')).spec?.renewTime ?? '') > now);
+    expect(one.isLeader()).toBe(true);
+    stop.abort();
+    expect(await outcome).toBe('stopped');
+  });
+
+  it('sends no write of a client that is guarded by somebody who does not lead, and all its reads', async () => {
+    let leads = true;
+    const guarded = guardWrites(client, () => leads);
+    const object: KubeObject = { metadata: { namespace: 'default', name: 'guarded' } };
+    const made = await guarded.create(CONFIG_MAPS, object);
+    leads = false;
+    const place = { namespace: 'default', name: 'guarded' };
+    for (const write of [
+      () => guarded.create(CONFIG_MAPS, object),
+      () => guarded.update(CONFIG_MAPS, { ...made, data: { x: '1' } } as KubeObject),
+      () => guarded.apply(CONFIG_MAPS, object, { fieldManager: 'x' }),
+      () => guarded.patch(CONFIG_MAPS, place, { type: 'merge', body: { data: { x: '1' } } }),
+      () => guarded.delete(CONFIG_MAPS, place),
+      () => guarded.raw('DELETE', '/api/v1/namespaces/default/configmaps/guarded'),
+    ])
+      await expect(write()).rejects.toBeInstanceOf(WriteRefused);
+    expect(await guarded.get(CONFIG_MAPS, place)).toEqual(made);
+    expect(await guarded.raw('GET', '/api/v1/namespaces/default/configmaps/guarded')).toEqual(made);
+  });
+
+  it('takes over from a process that was stopped, which begins no write when it wakes up', async () => {
+    const script = join(import.meta.dirname, '../support/kube/elector-process.ts');
+    const begin = (identity: string) => {
+      const child = spawn(process.execPath, [script, server.kubeconfig, identity], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      let said = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        said += chunk;
+      });
+      return { child, said: () => said, ended: once(child, 'exit') };
+    };
+    type Written = KubeObject & { data?: { writer: string } };
+    const writers: string[] = [];
+    const informer = createInformer<Written>({ client, resource: CONFIG_MAPS, fieldSelector: 'metadata.name=writer' });
+    const note = ({ data }: Written) => writers.push(data?.writer ?? '');
+    informer.addHandler({ add: note, update: note });
+    const stop = new AbortController();
+    const informed = informer.run(stop.signal);
+    const [a, b] = [begin('a'), begin('b')];
+    try {
+      await until('one to write', () => writers.length > 10);
+      const [first, second] = writers.at(-1) === 'a' ? ([a, b] as const) : ([b, a] as const);
+      const name = writers.at(-1);
+      first.child.kill('SIGSTOP');
+      await until('the other to write', () => writers.at(-1) !== name, { state: () => a.said() + b.said() });
+      const takenOver = writers.length;
+      first.child.kill('SIGCONT');
+      expect((await first.ended)[0]).toBe(1);
+      await until('the other to go on', () => writers.length > takenOver + 50);
+      // The write that was on its way when the process was stopped may still arrive; no other does.
+      expect(writers.slice(takenOver).filter((writer) => writer === name).length).toBeLessThanOrEqual(1);
+      expect(first.said()).toContain('lost');
+      second.child.kill('SIGTERM');
+      expect((await second.ended)[0]).toBe(0);
+      expect(second.said()).toMatch(/^leading\n(.*\n)*stopped\n$/);
+    } finally {
+      for (const { child } of [a, b]) child.kill('SIGKILL');
+      await Promise.all([a.ended, b.ended]);
+      stop.abort();
+      await informed;
+    }
+  });
+});
