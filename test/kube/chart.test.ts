@@ -18,7 +18,7 @@ const ALL_SET = {
     digest: `sha256:${'0'.repeat(64)}`,
     pullPolicy: 'Always',
   },
-  sidecar: { image: 'mirror.example.com:5000/b@sha256:1' },
+  sidecar: { image: 'mirror.example.com:5000/b@sha256:1', pullPolicy: 'Never' },
   imagePullSecrets: [{ name: 'registry' }],
   replicas: 3,
   crds: { install: true },
@@ -93,6 +93,7 @@ describe('the chart as files', () => {
       command: ['tini', '--', 'autossh-operator', 'controller'],
       args: [
         `--image=${image}`,
+        '--image-pull-policy=IfNotPresent',
         `--webhook-service=${only(objects, 'Service').metadata.name}`,
         `--webhook-configuration=${only(objects, 'MutatingWebhookConfiguration').metadata.name}`,
         `--certificate-secret=${only(objects, 'Secret').metadata.name}`,
