@@ -6,6 +6,8 @@ import { must } from './cluster/process.ts';
 /** The release that the chart's names, and the plain manifests, come from. */
 export const RELEASE = 'autossh-operator';
 export const NAMESPACE = 'autossh-system';
+/** The user name of the operator's service account. */
+export const OPERATOR = `system:serviceaccount:${NAMESPACE}:${RELEASE}`;
 export const CHART = resolve(import.meta.dirname, '../../charts/autossh-operator');
 
 export type Manifest = {
