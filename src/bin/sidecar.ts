@@ -6,7 +6,7 @@ import { superviseResident } from '../supervisor/supervise-resident.ts';
 const { values } = parseArgs({
   args: process.argv.slice(3),
   options: {
-    'http-host': { type: 'string', default: '::' },
+    'http-host': { type: 'string' },
     'http-port': { type: 'string', default: String(HEALTH_PORT) },
     root: { type: 'string' },
   },

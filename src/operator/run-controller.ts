@@ -96,7 +96,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
           ? { status: 200, body: 'ready\n' }
           : { status: 503, body: leaving ? 'leaving\n' : 'starting\n' },
     },
-    { host: '::', port: settings.ports.health },
+    { port: settings.ports.health },
   );
   const metrics = await serveHttp(
     {
@@ -105,7 +105,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         return { status: 200, body, type };
       },
     },
-    { host: '::', port: settings.ports.metrics },
+    { port: settings.ports.metrics },
   );
 
   const background = new AbortController();
@@ -125,7 +125,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
       log,
       meter,
     });
-    await webhook.listen({ host: '::', port: settings.ports.webhook });
+    await webhook.listen({ port: settings.ports.webhook });
     log('info', 'webhook, health and metrics served', { ...settings.ports });
     working.push(serving.run(background.signal));
 

@@ -24,7 +24,7 @@ export type ResidentView = {
 export const serveResident = (
   view: () => ResidentView,
   metrics: TunnelMetrics,
-  listen: { host: string; port: number },
+  listen: { host?: string | undefined; port: number },
 ): Promise<Server> =>
   serveHttp(
     {

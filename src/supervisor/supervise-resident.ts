@@ -23,7 +23,7 @@ import { watchFiles } from './watch-files.ts';
 export type ResidentOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where probes, metrics and status are served. */
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: { readonly host?: string | undefined; readonly port: number };
   readonly version: string;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
@@ -52,7 +52,7 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   const metrics = createTunnelMetrics(nameOf(read), options.version, REASONS);
   let view = (): ResidentView => waiting(read);
   const server = await serveResident(() => view(), metrics, options.listen);
-  log.line(6, 'probes, metrics and status', { address: `${options.listen.host}:${options.listen.port}` });
+  log.line(6, 'probes, metrics and status', { port: options.listen.port });
   try {
     read = await configured(read, options, log, stopped.signal);
     if (!read.ok) return 0;

@@ -13,7 +13,7 @@ const MOST_HEADER_BYTES = 8_192;
  * Serves GET and HEAD for a fixed set of paths. Resolves once it listens; rejects with the system's error. One connection serves one
  * request: a kubelet asks every few seconds, and a kept connection would only hold memory.
  */
-export const serveHttp = (routes: Routes, listen: { host: string; port: number }): Promise<Server> => {
+export const serveHttp = (routes: Routes, listen: { host?: string | undefined; port: number }): Promise<Server> => {
   const server = createServer({ maxHeaderSize: MOST_HEADER_BYTES, keepAlive: false }, (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
@@ -34,7 +34,8 @@ export const serveHttp = (routes: Routes, listen: { host: string; port: number }
   server.maxConnections = MOST_CONNECTIONS;
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(listen, () => {
+    // Without a host: all addresses, also where IPv6 is switched off.
+    server.listen({ port: listen.port, ...(listen.host === undefined ? {} : { host: listen.host }) }, () => {
       server.off('error', reject);
       server.on('error', () => {});
       resolve(server);
