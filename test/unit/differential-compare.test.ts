@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { compare } from '../ssh/differential/compare.ts';
+import { observe } from '../ssh/differential/observe.ts';
 import type { Outcome } from '../ssh/differential/run.ts';
-import type { Observation, Scenario } from '../ssh/differential/scenario.ts';
+import type { Observation, Place, Scenario } from '../ssh/differential/scenario.ts';
 
 /** The differential test itself: it must fail where it should. */
 const observed: Observation = {
@@ -57,5 +58,29 @@ describe('compare', () => {
     expect(compare(named, outcome(), outcome())).toHaveLength(1);
     // … or the original was always like ours.
     expect(compare(named, outcome({ exit: 0 }), outcome({ exit: 0 }))).toHaveLength(1);
+  });
+});
+
+describe('observe', () => {
+  it('names pids and leaves other numbers alone, also where a pid is a likely number', () => {
+    const { log } = observe({
+      ...{ place: { port: 1, echoPort: 3, work: '/w' } as Place, dir: '/d', program: '/p', goesToBackground: false },
+      ...{ exit: 1, starts: [], stdout: '', logFile: null, syslog: '', left: [], seen: undefined },
+      pids: [600],
+      stderr: [
+        'autossh[600]: starting ssh (count 600)',
+        'autossh[600]: ssh child pid is 20',
+        'autossh[20]: child of 600 execing /bin/ssh',
+        'autossh[600]: set alarm for 600 secs',
+        'autossh[600]: ssh exited with status 20; autossh exiting',
+      ].join('\n'),
+    });
+    expect(log).toEqual([
+      'AUTOSSH: starting ssh (count 600)',
+      'AUTOSSH: ssh child pid is SSH1',
+      'SSH1: child of AUTOSSH execing /bin/ssh',
+      'AUTOSSH: set alarm for 600 secs',
+      'AUTOSSH: ssh exited with status 20; autossh exiting',
+    ]);
   });
 });

@@ -24,6 +24,9 @@ const ON_STDERR = /^autossh\[(\d+)\]: (.*)$/;
 const IN_FILE = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d autossh\[(\d+)\]: (.*)$/;
 const IN_SYSLOG = /^<(\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d autossh(?:\[(\d+)\])?: (.*)$/;
 
+/** A number that its neighbours do not call a time, a status or a count: a pid may have been 600, too. */
+const MAYBE_A_PID = /(?<!\d|(?:status|count|of max|tries =|signal|grace time|returning|timeouts to) )\d+(?!\d| secs)/g;
+
 /** Makes a run comparable: what differs from run to run by nature is named, everything else stays. */
 export const observe = (raw: Raw): Observation => {
   const { place } = raw;
@@ -49,7 +52,7 @@ export const observe = (raw: Raw): Observation => {
       .replaceAll(/(PRIVATE\/out:127\.0\.0\.1:|loop through port )\d+/g, '$1CHOSEN')
       .replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
   const masked = (line: string) =>
-    withoutPlaces(line.replaceAll(/\d+/g, (number) => names.get(Number(number)) ?? number)).replaceAll(
+    withoutPlaces(line.replaceAll(MAYBE_A_PID, (number) => names.get(Number(number)) ?? number)).replaceAll(
       /(autossh AUTOSSH) \d+/g,
       '$1 RANDOM',
     );
