@@ -64,7 +64,12 @@ describe('compare', () => {
 describe('observe', () => {
   it('names pids and leaves other numbers alone, also where a pid is a likely number', () => {
     const { log } = observe({
-      ...{ place: { port: 1, echoPort: 3, work: '/w' } as Place, dir: '/d', program: '/p', goesToBackground: false },
+      ...{
+        place: { port: 20_000, echoPort: 20_002, work: '/w' } as Place,
+        dir: '/d',
+        program: '/p',
+        goesToBackground: false,
+      },
       ...{ exit: 1, starts: [], stdout: '', logFile: null, syslog: '', left: [], seen: undefined },
       pids: [600],
       stderr: [
