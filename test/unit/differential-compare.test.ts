@@ -82,8 +82,9 @@ describe('observe', () => {
     });
     expect(log).toEqual([
       'AUTOSSH: starting ssh (count 600)',
-      'AUTOSSH: ssh child pid is SSH1',
+      // The child's line stands where it always stands: behind the start.
       'SSH1: child of AUTOSSH execing /bin/ssh',
+      'AUTOSSH: ssh child pid is SSH1',
       'AUTOSSH: set alarm for 600 secs',
       'AUTOSSH: ssh exited with status 20; autossh exiting',
     ]);
