@@ -4,6 +4,7 @@ import { ensureBinaries, type Log } from './binaries.ts';
 import { type Credentials, makeAuthority } from './certs.ts';
 import { ensureDebianPackages } from './debian.ts';
 import { archiveOf, ensureBusyboxImage, ensurePauseImage } from './images.ts';
+import { kindAnswers, startKind } from './kind.ts';
 import { makeMachine } from './namespaces.ts';
 import { importImage, nodePackages, nodePrograms, startNode } from './node.ts';
 import { type Output, run as runProgram } from './process.ts';
@@ -13,12 +14,6 @@ export type { ApiServer } from './apiserver.ts';
 export type { Log } from './binaries.ts';
 export { buildImage } from './build-image.ts';
 export type { Credentials } from './certs.ts';
-
-/*
- * kind is not among the ways here: it needs a Docker engine, and the machines this was made on have none to prove it on. Where one
- * answers, `kind create cluster`, `kind load image-archive ARCHIVE` (what `buildImage` returns) and this file's `ControlPlane` are all
- * a second way would take; tests know only `Cluster`.
- */
 
 export type ClientOptions = { input?: string; signal?: AbortSignal };
 
@@ -89,11 +84,11 @@ export type Cluster = ControlPlane & {
 
 export type UpClusterOptions = Omit<UpApiServerOptions, 'port' | 'serviceAccounts'>;
 
-export async function upCluster(
-  options: UpClusterOptions = {},
-): Promise<Cluster & Pick<ApiServer, 'stop' | 'kill' | 'restart' | 'compact' | 'logTail'>> {
+/** By kind where a Docker engine answers (unless AUTOSSH_TEST_CLUSTER=node), else the one node of this folder. Tests know only `Cluster`. */
+export async function upCluster(options: UpClusterOptions = {}): Promise<Cluster> {
   const log = options.log ?? console.error;
   await sweep(log);
+  if (process.env.AUTOSSH_TEST_CLUSTER !== 'node' && (await kindAnswers())) return await upKind(log);
   await ensureDebianPackages(nodePackages, { log });
   const programs = await ensureBinaries([...always, ...nodePrograms], { log });
   const archives = { pause: await ensurePauseImage(log), busybox: await ensureBusyboxImage(log) };
@@ -121,6 +116,17 @@ export async function upCluster(
       loadImage: (what) => importImage(machine, archiveOf(what)),
       onNode: (argv) => runProgram(machine.inside(argv)),
     };
+  });
+}
+
+async function upKind(log: Log): Promise<Cluster> {
+  const programs = await ensureBinaries([...always], { log });
+  const busybox = await ensureBusyboxImage(log);
+  const run = createRun();
+  return await orRemove(run, async () => {
+    const cluster = await startKind(run, log);
+    await cluster.loadImage(busybox);
+    return { ...cluster, ...handle(run, programs), loadImage: (what) => cluster.loadImage(archiveOf(what)) };
   });
 }
 

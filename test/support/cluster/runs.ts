@@ -34,6 +34,8 @@ type Record = {
   link?: string;
   /** Name below the root of each cgroup hierarchy. */
   cgroup?: string;
+  /** Name of a cluster that kind made. */
+  kind?: string;
 };
 
 const mark = 'AUTOSSH_OPERATOR_RUN';
@@ -79,6 +81,7 @@ export async function removeRun(dir: string): Promise<void> {
   if (record?.link && existsSync(`/sys/class/net/${record.link}`))
     await runProgram(['ip', 'link', 'delete', record.link]);
   if (record?.cgroup) await removeCgroups(record.cgroup);
+  if (record?.kind) await runProgram(['kind', 'delete', 'cluster', '--name', record.kind]);
   rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
 }
 
