@@ -17,8 +17,8 @@ export const faultsIn = (figures: Figures, { seconds, everyMs, restartSeconds }:
   const { objects, changed, restarts } = figures;
   const limits: readonly [what: string, got: number, least: number, most: number][] = [
     ['objects made', objects, Math.floor((seconds * 1000) / everyMs), Number.POSITIVE_INFINITY],
-    // A restart takes some seconds itself.
-    ['restarts', restarts, Math.floor(seconds / (restartSeconds + 15)), Number.POSITIVE_INFINITY],
+    // One of four takes longer than to the next.
+    ['restarts', restarts, Math.floor(seconds / restartSeconds / 2), Number.POSITIVE_INFINITY],
     ['missed objects', figures.missed.length, 0, 0],
     ['ConfigMaps rewritten without need', figures.rewritten.length, 0, 0],
     ['ends of the process', figures.ends.length, 0, restarts],

@@ -15,6 +15,8 @@ export type Watched = {
   readonly writes: number;
   /** In the quiet after the end. */
   readonly idleRequestsPerSecond: number;
+  /** The same by method and answer. */
+  readonly idleRequests: Readonly<Record<string, number>>;
   readonly reconciles: number;
   readonly failedReconciles: number;
 };
@@ -34,10 +36,11 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
   const past = { requests: 0, writes: 0, reconciles: 0, failed: 0 };
   let now = { ...past };
   let sampled = performance.now();
+  let byLabels = new Map<string, number>();
   let ending = false;
 
   const bury = async () => {
-    ends.push(String(operator.lines().at(-1)?.msg));
+    ends.push(String(operator.lines().findLast(({ level }) => level === 'error')?.msg));
     for (const key of ['requests', 'writes', 'reconciles', 'failed'] as const) past[key] += now[key];
     now = { requests: 0, writes: 0, reconciles: 0, failed: 0 };
     operator = await startOperator({ ...options, name: `soak-${ends.length}` });
@@ -47,6 +50,7 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
     if (samples === undefined) return;
     const total = (labels: Record<string, string>) => sumOf(samples, 'rest_client_requests_total', labels);
     const before = now.requests;
+    byLabels = new Map([...samples].filter(([name]) => name.startsWith('rest_client_requests_total')));
     now = {
       requests: total({}),
       // Leases are PUT; a 201 is of an apply that creates.
@@ -76,6 +80,7 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
       `${Math.round(rss.at(-1) ?? 0)} MiB, ${past.requests + now.requests} requests, ended ${ends.length} times`,
     end: async (): Promise<Watched> => {
       const quietFrom = perSecond.length;
+      const before = byLabels;
       await until('quiet seconds', () => perSecond.length >= quietFrom + QUIET_SAMPLES, { deadlineMs: 60_000 });
       ending = true;
       await watching;
@@ -93,6 +98,12 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
         mostRequestsPerSecond: round(Math.max(...perSecond)),
         writes: past.writes + now.writes,
         idleRequestsPerSecond: round(quiet.reduce((sum, rate) => sum + rate, 0) / quiet.length),
+        idleRequests: Object.fromEntries(
+          [...byLabels].flatMap(([name, value]) => {
+            const more = value - (before.get(name) ?? 0);
+            return more === 0 ? [] : [[name.replace(/^.*?\{|,?host=.*$/g, ''), more]];
+          }),
+        ),
         reconciles: past.reconciles + now.reconciles,
         failedReconciles: past.failed + now.failed,
       };

@@ -44,13 +44,14 @@ export const startOperator = async (options: OperatorOptions): Promise<Operator>
   const logFile = join(server.dir, `operator-${name}.log`);
   const daemon = startDaemon(`operator ${name}`, {
     argv: [
-      ...[process.execPath, program, 'controller', '--image=registry.example/autossh-operator:1.2.3'],
+      ...[program, 'controller', '--image=registry.example/autossh-operator:1.2.3'],
       `--webhook-configuration=${webhookConfiguration}`,
       ...Object.entries(ports).map(([port, number]) => `--${port}-port=${number}`),
     ],
     logFile,
     env: {
       PATH: process.env['PATH'],
+      AUTOSSH_NODE: process.execPath,
       // No ~/.kube/config of whoever runs the tests.
       HOME: server.dir,
       POD_NAME: name,
