@@ -58,13 +58,13 @@ describe('the operator, started where something is wrong', () => {
   describe.each<[string, () => string | undefined, RegExp]>([
     [
       'a kubeconfig that is junk',
-      () => file('junk', '{{ junk: ['),
+      () => file('junk', 'users:\n- user: {token: s3cret}}\n'),
       /expected a readable kubeconfig at \/.*\/junk; got: /,
     ],
     [
       'a kubeconfig that is something else',
       () => file('else', 'hello'),
-      /expected a kubeconfig at \/.*\/else; got no clusters/,
+      /expected a current context in \/.*\/else; got null/,
     ],
     [
       'a kubeconfig that is not there',
@@ -91,6 +91,7 @@ describe('the operator, started where something is wrong', () => {
         expect(lines).toHaveLength(1);
         expect(lines[0]).toMatchObject({ level: 'error', msg: 'ended by an error' });
         expect(lines[0]?.error).toMatch(expected);
+        expect(operator.text()).not.toContain('s3cret');
       });
     });
   });
