@@ -64,7 +64,13 @@ export const reconcileTunnel = async (
   const old = object.status?.conditions ?? [];
   const status = statusOf(judged, old, cluster.now());
   if (JSON.stringify(sorted(status)) !== JSON.stringify(sorted(object.status))) {
-    await writeStatus({ name, namespace }, status, refusal, cluster.client, signal);
+    try {
+      await writeStatus({ name, namespace }, status, refusal, cluster.client, signal);
+    } catch (error) {
+      // So far off the schema that the API server takes no status for it: an event is what can still be seen of it.
+      if (isInvalid(error)) announce(object, old, status.conditions, cluster.events);
+      throw error;
+    }
     announce(object, old, status.conditions, cluster.events);
     log('info', 'status written', { connected: status.connected });
   }

@@ -212,6 +212,13 @@ describe('the operator, started where something is wrong', () => {
       properties: { spec: { 'x-kubernetes-preserve-unknown-fields': true }, status: properties.status },
     };
     const { spec } = tunnelOf();
+    /** Of the shape that the rules of the schema need, so that the API server takes a status; of `text` and `list` it takes none. */
+    const hopeless = ['list', 'text'];
+    type Event = { involvedObject: { name: string }; reason: string; message: string };
+    const eventOf = async (name: string) =>
+      (JSON.parse(await kubectl(['get', 'events', '-n', 'old', '-o', 'json'])).items as Event[]).find(
+        (one) => one.involvedObject.name === name && one.reason === 'Invalid',
+      );
     const bad: Readonly<Record<string, [unknown, RegExp]>> = {
       type: [{ ...spec, ssh: { ...spec.ssh, port: 'ssh' } }, /spec\.ssh\.port/],
       list: [{ ...spec, forwards: { postgres: {} } }, /spec\.forwards/],
@@ -235,8 +242,11 @@ describe('the operator, started where something is wrong', () => {
       const served = async () => (await accepted('good', 'old'))?.status === 'True';
       await until('the good one', served, { ...PATIENT, state });
       for (const [name, [, expected]] of Object.entries(bad)) {
-        const verdict = await until(`the verdict on ${name}`, () => accepted(name, 'old'), { ...PATIENT, state });
-        expect(verdict).toMatchObject({ status: 'False', reason: 'Invalid' });
+        const isHopeless = hopeless.includes(name);
+        const look = (): Promise<Event | Condition | undefined> => (isHopeless ? eventOf(name) : accepted(name, 'old'));
+        const verdict = await until(`the verdict on ${name}`, look, { ...PATIENT, state });
+        expect(verdict.reason).toBe('Invalid');
+        if (!isHopeless) expect(verdict).toMatchObject({ status: 'False' });
         expect(verdict.message).toMatch(expected);
       }
     });
