@@ -224,7 +224,7 @@ describe('the operator, started where something is wrong', () => {
       list: [{ ...spec, forwards: { postgres: {} } }, /spec\.forwards/],
       host: [{ ...spec, ssh: { ...spec.ssh, host: '-oProxyCommand=x' } }, /spec\.ssh\.host/],
       text: ['bastion.example.com', /spec/],
-      none: [undefined, /spec/],
+      none: [null, /spec/],
     };
     await kubectl(['replace', '-f', '-'], old);
     for (const [name, [wrong]] of Object.entries(bad))
