@@ -112,7 +112,12 @@ describe('the operator, started where something is wrong', () => {
   it('waits for a server that is not there', async () => {
     const port = await freePort('127.0.0.1');
     const config = writeKubeconfig(join(server.dir, 'nobody'), { server: `https://127.0.0.1:${port}`, user: {} });
-    await start('nobody', config, (operator) => waitsPatiently(operator, '<error>', /ECONNREFUSED/));
+    await start('nobody', config, async (operator) => {
+      await waitsPatiently(operator, '<error>', /ECONNREFUSED/);
+      // Told to end, it does not wait for the server first.
+      await operator.daemon.stop();
+      expect(operator.daemon.exitCode()).toBe(0);
+    });
   });
 
   it('waits while its credentials are refused, and takes new ones from the file', async () => {
