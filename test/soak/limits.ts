@@ -1,7 +1,7 @@
 import type { Figures, SoakOptions } from './soak.ts';
 
 /** Of the operator: its code and V8, and what each cached tunnel with its ConfigMap may take (about 3 KiB of JSON). */
-const BASE_MIB = 130;
+const BASE_MIB = 160;
 const PER_OBJECT_MIB = 0.015;
 /** A ConfigMap and a status for each generation. */
 const WRITES_PER_GENERATION = 2;
