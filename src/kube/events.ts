@@ -57,6 +57,8 @@ type Known = {
   readonly first: Date;
   count: number;
   last: Date;
+  /** The same by the clock that never jumps. */
+  lastSeen: number;
   /** Of the count on the server; 0 while the event is not there. */
   written: number;
   queued: boolean;
@@ -185,9 +187,10 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
     const now = clock.now();
     const before = known.get(key);
     const date = clock.date();
-    if (before !== undefined && date.getTime() - before.last.getTime() < SERIES_ENDS_MS) {
+    if (before !== undefined && now - before.lastSeen < SERIES_ENDS_MS) {
       before.count++;
       before.last = date;
+      before.lastSeen = now;
       if (before.written === 0 || now >= before.nextWrite) return enqueue(before);
       // The last of a series is written too, though nothing comes after it.
       before.cancel ??= clock.after(before.nextWrite - now, () => enqueue(before));
@@ -202,6 +205,7 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
       first: date,
       count: 1,
       last: date,
+      lastSeen: now,
       written: 0,
       queued: false,
       nextWrite: now + seriesMs,

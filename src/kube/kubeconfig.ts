@@ -59,7 +59,9 @@ const fromFiles = (files: readonly string[]): KubeConfig => {
     try {
       one.loadFromFile(file);
     } catch (cause) {
-      throw new KubeConfigError(`expected a readable kubeconfig at ${file}; got: ${String(cause)}`, { cause });
+      // The first line alone: after it js-yaml shows the lines around the fault, and there may be a token among them.
+      const [got = ''] = String(cause).split('\n');
+      throw new KubeConfigError(`expected a readable kubeconfig at ${file}; got: ${got}`);
     }
     // client-node reads any YAML that is no mapping as a configuration without lists.
     if (one.clusters === undefined) throw new KubeConfigError(`expected a kubeconfig at ${file}; got no clusters`);

@@ -2,7 +2,7 @@ import { configMapData } from '../api/hand-over.ts';
 import { API_VERSION, CONFIG_ANNOTATION_PREFIX, configMapName, KIND } from '../api/names.ts';
 import { errorText, parseSshTunnel } from '../api/parse.ts';
 import type { SshTunnel } from '../api/ssh-tunnel.ts';
-import { isNotFound } from '../kube/api-error.ts';
+import { ApiError, isInvalid, isNotFound } from '../kube/api-error.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Condition } from '../kube/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../kube/controller.ts';
@@ -14,7 +14,7 @@ import { configHash } from './config-hash.ts';
 import { notImplemented } from './not-implemented.ts';
 import { readStatus } from './read-status.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
-import { type Judged, type PodView, statusOf } from './status.ts';
+import { type Judged, type PodView, statusOf, type TunnelStatus } from './status.ts';
 import { isLive, type Pod, sidecarIn } from './tunnel-pod.ts';
 
 export type TunnelObject = KubeObject & {
@@ -64,16 +64,40 @@ export const reconcileTunnel = async (
   const old = object.status?.conditions ?? [];
   const status = statusOf(judged, old, cluster.now());
   if (JSON.stringify(sorted(status)) !== JSON.stringify(sorted(object.status))) {
-    await cluster.client.apply(
-      SSH_TUNNELS,
-      { apiVersion: API_VERSION, kind: KIND, metadata: { name, ...(namespace ? { namespace } : {}) }, status },
-      { subresource: 'status', fieldManager: FIELD_MANAGER, force: true, signal },
-    );
+    try {
+      await writeStatus({ name, namespace }, status, refusal, cluster.client, signal);
+    } catch (error) {
+      // So far off the schema that the API server takes no status for it: an event is what can still be seen of it.
+      if (isInvalid(error)) announce(object, old, status.conditions, cluster.events);
+      throw error;
+    }
     announce(object, old, status.conditions, cluster.events);
     log('info', 'status written', { connected: status.connected });
   }
   const isWell = status.conditions.find(({ type }) => type === 'Ready')?.status === 'True';
   return views.length === 0 ? undefined : { requeueAfterMs: isWell ? CALM_MS : ANXIOUS_MS };
+};
+
+/**
+ * By server-side apply, which needs all of the object to fit the schema. One that an older schema let in need not (the API server
+ * answers 500, "failed to create typed live object"): its author must learn of it all the same, so it gets a plain patch.
+ */
+const writeStatus = async (
+  { name, namespace }: { name: string; namespace?: string | undefined },
+  status: TunnelStatus,
+  refusal: Judged['refusal'],
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<void> => {
+  const how = { subresource: 'status', fieldManager: FIELD_MANAGER, signal } as const;
+  const metadata = { name, ...(namespace ? { namespace } : {}) };
+  try {
+    await client.apply(SSH_TUNNELS, { apiVersion: API_VERSION, kind: KIND, metadata, status }, { ...how, force: true });
+  } catch (error) {
+    const isUntyped = error instanceof ApiError && (error.code === 500 || isInvalid(error));
+    if (!isUntyped || refusal?.reason !== 'Invalid') throw error;
+    await client.patch(SSH_TUNNELS, { name, namespace }, { type: 'merge', body: { status } }, how);
+  }
 };
 
 /** The ConfigMap, and the annotation that makes a kubelet look at it now. Why there is none, or null. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { INJECT_LABEL } from '../api/names.ts';
 import { isNotFound } from '../kube/api-error.ts';
 import { createClient, type KubeClient } from '../kube/client.ts';
+import { sleep, systemClock } from '../kube/clock.ts';
 import { connect } from '../kube/connection.ts';
 import { createController, source } from '../kube/controller.ts';
 import { createEventRecorder } from '../kube/events.ts';
@@ -205,7 +206,7 @@ const persist = async <T>(attempt: () => Promise<T>, stop: AbortSignal, log: Log
     } catch (error) {
       if (stop.aborted) break;
       log('error', 'could not prepare the webhook certificate; trying again', { error: String(error), waitMs: wait });
-      await pause(wait);
+      await sleep(systemClock, wait, stop);
     }
   }
   return null;

@@ -41,6 +41,7 @@ const tasks = {
   test: { needs: { ...SSH_TESTS, ...NODE }, run: [['test/support/test.ts']] },
   demo: { needs: { ...SSH, ...NODE }, run: [['test/support/build.ts'], ['test/demo/cluster.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
+  soak: { needs: { etcd: NODE.etcd }, run: [['test/support/build.ts'], ['test/soak/run.ts']] },
   bench: { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/drop-in.ts']] },
 };
 

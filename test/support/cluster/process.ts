@@ -53,6 +53,8 @@ export type Daemon = {
   readonly name: string;
   readonly pid: number;
   running(): boolean;
+  /** Null while it runs, and when a signal ended it. */
+  exitCode(): number | null;
   /** SIGTERM, and SIGKILL when it is not gone after the grace period. */
   stop(graceSeconds?: number): Promise<void>;
   kill(): Promise<void>;
@@ -82,6 +84,7 @@ export function startDaemon(name: string, { argv, logFile, env }: DaemonOptions)
     name,
     pid: child.pid ?? -1,
     running: () => isRunning(child),
+    exitCode: () => child.exitCode,
     stop: (graceSeconds = 30) => (isRunning(child) ? end('SIGTERM', graceSeconds) : Promise.resolve()),
     kill: () => (isRunning(child) ? end('SIGKILL', 0) : Promise.resolve()),
     logTail: () => `--- end of ${logFile} ---\n${lastLines(readFileSync(logFile, 'utf8'), 20)}`,

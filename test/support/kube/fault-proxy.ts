@@ -9,8 +9,8 @@ export type Fault =
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string }
   /** Cut after so many bytes of the answer's body. */
   | { readonly cutAfterBytes: number }
-  /** Asked of the server, and answered with a broken connection. */
-  | { readonly loseAnswer: true };
+  /** Asked of the server, and answered with a broken connection. `onAnswer` is called when the server has answered, before that. */
+  | { readonly loseAnswer: true; readonly onAnswer?: () => void };
 
 /** An HTTP proxy to an API server that authenticates as administrator and does wrong what it is told to. Speaks HTTP itself. */
 export type FaultProxy = {
@@ -46,6 +46,7 @@ export const createFaultProxy = async (credentials: Credentials): Promise<FaultP
       (answer: IncomingMessage) => {
         if (fault !== undefined && 'loseAnswer' in fault) {
           answer.resume();
+          fault.onAnswer?.();
           incoming.socket.resetAndDestroy();
           return;
         }

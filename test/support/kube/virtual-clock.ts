@@ -5,12 +5,15 @@ export type VirtualClock = Clock & {
   /** Lets time pass and everything happen that is due in it, in order. */
   readonly advance: (ms: number) => Promise<void>;
   readonly pending: () => number;
+  /** Sets the time of day forward (or back), as an administrator or NTP does; nothing becomes due by it. */
+  readonly jump: (ms: number) => void;
 };
 
 /** Time that only passes when a test says so. */
 export const createVirtualClock = (start = new Date('2026-01-01T00:00:00Z')): VirtualClock => {
   let now = 0;
   let order = 0;
+  let jumped = 0;
   const timers = new Map<number, { readonly at: number; readonly callback: () => void }>();
   const next = (until: number) =>
     [...timers]
@@ -18,7 +21,7 @@ export const createVirtualClock = (start = new Date('2026-01-01T00:00:00Z')): Vi
       .sort(([a, { at: atA }], [b, { at: atB }]) => atA - atB || a - b)[0];
   return {
     now: () => now,
-    date: () => new Date(start.getTime() + now),
+    date: () => new Date(start.getTime() + now + jumped),
     after: (ms, callback) => {
       const id = order++;
       timers.set(id, { at: now + Math.max(0, ms), callback });
@@ -39,5 +42,8 @@ export const createVirtualClock = (start = new Date('2026-01-01T00:00:00Z')): Vi
       await settle();
     },
     pending: () => timers.size,
+    jump: (ms) => {
+      jumped += ms;
+    },
   };
 };

@@ -1,0 +1,267 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { upApiServer } from '../support/cluster/index.ts';
+import { freePort } from '../support/cluster/ports.ts';
+import { type LogLine, type Operator, startOperator, sumOf, writeKubeconfig } from '../support/kube/operator.ts';
+import { tunnelOf } from '../support/tunnels.ts';
+import { until } from '../support/until.ts';
+
+const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
+const PATIENT = { deadlineMs: 60_000, everyMs: 100 };
+
+describe('the operator, started where something is wrong', () => {
+  let server: Awaited<ReturnType<typeof upApiServer>>;
+  beforeAll(async () => {
+    server = await upApiServer();
+  });
+  afterAll(async () => {
+    await server?.down();
+  });
+
+  const kubectl = async (args: readonly string[], input?: object): Promise<string> => {
+    const { code, stdout, stderr } = await server.kubectl(args, input ? { input: JSON.stringify(input) } : {});
+    expect(`${code} ${stderr}`, `kubectl ${args.join(' ')}`).toBe('0 ');
+    return stdout;
+  };
+  const applyCrd = async () => {
+    await kubectl(['apply', '--server-side', '--force-conflicts', '-f', crd]);
+    await kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev']);
+  };
+  const tunnel = (name: string, namespace: string, spec: unknown = tunnelOf().spec) => ({
+    ...{ apiVersion: 'autossh.dev/v1alpha1', kind: 'SshTunnel', metadata: { name, namespace }, spec },
+  });
+  type Condition = { type: string; status: string; reason: string; message: string };
+  const accepted = async (name: string, namespace: string) =>
+    (
+      JSON.parse(await kubectl(['get', 'sshtunnel', name, '-n', namespace, '-o', 'json'])).status?.conditions ?? []
+    ).find(({ type }: Condition) => type === 'Accepted') as Condition | undefined;
+  const start = async <T>(name: string, kubeconfig: string | undefined, use: (operator: Operator) => Promise<T>) => {
+    const operator = await startOperator({ server, kubeconfig, namespace: name, name });
+    try {
+      const result = await use(operator);
+      isReadable(operator);
+      return result;
+    } finally {
+      await operator.daemon.kill();
+    }
+  };
+  const file = (name: string, text: string): string => {
+    const path = join(server.dir, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  const line = (operator: Operator, what: string, is: (line: LogLine) => unknown) =>
+    until(what, () => operator.lines().find(is), { ...PATIENT, state: () => operator.daemon.logTail() });
+
+  describe.each<[string, () => string | undefined, RegExp]>([
+    [
+      'a kubeconfig that is junk',
+      () => file('junk', 'users:\n- user: {token: s3cret}}\n'),
+      /expected a readable kubeconfig at \/.*\/junk; got: /,
+    ],
+    [
+      'a kubeconfig that is something else',
+      () => file('else', 'hello'),
+      /expected a current context in \/.*\/else; got null/,
+    ],
+    [
+      'a kubeconfig that is not there',
+      () => join(server.dir, 'missing'),
+      /expected a readable kubeconfig at \/.*\/missing; got: .*ENOENT/,
+    ],
+    [
+      'a kubeconfig without the context it names',
+      () =>
+        file('no-context', JSON.stringify({ apiVersion: 'v1', kind: 'Config', clusters: [], 'current-context': 'x' })),
+      /expected a current context in \/.*\/no-context; got "x"/,
+    ],
+    [
+      'no cluster at all',
+      () => undefined,
+      /expected KUBECONFIG, a pod with a service account token .*; got none of them/,
+    ],
+  ])('%s', (name, kubeconfig, expected) => {
+    it('ends with one line that says what was expected', async () => {
+      await start(name.replaceAll(' ', '-'), kubeconfig(), async (operator) => {
+        await until('the end', () => !operator.daemon.running(), PATIENT);
+        expect(operator.daemon.exitCode()).toBe(1);
+        const lines = operator.lines();
+        expect(lines).toHaveLength(1);
+        expect(lines[0]).toMatchObject({ level: 'error', msg: 'ended by an error' });
+        expect(lines[0]?.error).toMatch(expected);
+        expect(operator.text()).not.toContain('s3cret');
+      });
+    });
+  });
+
+  /** It stays, says it again only after longer and longer waits, and asks the server hardly more often. */
+  const waitsPatiently = async (operator: Operator, code: string, expected: RegExp) => {
+    const preparing = () => operator.lines().filter(({ msg }) => msg.startsWith('could not prepare the webhook'));
+    const tries = await until('three tries', () => preparing().length >= 3 && preparing(), PATIENT);
+    expect(tries[0]?.error).toMatch(expected);
+    expect(tries.slice(0, 3).map(({ waitMs }) => waitMs)).toEqual([500, 1000, 2000]);
+    expect(operator.daemon.running()).toBe(true);
+    expect([await operator.health('/healthz'), await operator.health('/readyz')]).toEqual([200, 503]);
+    const samples = await operator.metrics();
+    expect(sumOf(samples, 'rest_client_requests_total', { code })).toBeGreaterThan(0);
+    expect(sumOf(samples, 'rest_client_requests_total')).toBeLessThan(100);
+  };
+
+  it('waits for a server that is not there', async () => {
+    const port = await freePort('127.0.0.1');
+    const config = writeKubeconfig(join(server.dir, 'nobody'), { server: `https://127.0.0.1:${port}`, user: {} });
+    await start('nobody', config, async (operator) => {
+      await waitsPatiently(operator, '<error>', /ECONNREFUSED/);
+      // Told to end, it does not wait for the server first.
+      await operator.daemon.stop();
+      expect(operator.daemon.exitCode()).toBe(0);
+    });
+  });
+
+  it('waits while its credentials are refused, and takes new ones from the file', async () => {
+    const path = join(server.dir, 'expired');
+    const { server: url, ca } = server.credentials;
+    writeKubeconfig(path, { server: url, ca, user: { token: 'expired' } });
+    await kubectl(['create', 'namespace', 'expired']);
+    await start('expired', path, async (operator) => {
+      await waitsPatiently(operator, '401', /401 Unauthorized/);
+      expect(operator.text()).not.toContain('"expired"');
+      writeFileSync(path, readFileSync(server.kubeconfig));
+      await line(operator, 'the certificate', ({ msg }) => msg === 'certificate renewed');
+    });
+  });
+
+  it('waits for the CRD, says so, and goes on when it comes', async () => {
+    await kubectl(['create', 'namespace', 'no-crd']);
+    await start('no-crd', server.kubeconfig, async (operator) => {
+      const said = await line(operator, 'a word', ({ msg }) => msg.startsWith('the server does not know sshtunnels'));
+      expect(said).toMatchObject({ level: 'warn', reason: 'NotFound' });
+      expect(said.msg).toBe('the server does not know sshtunnels of autossh.dev/v1alpha1: waiting for its definition');
+      await line(operator, 'it to lead', ({ msg }) => msg === 'leading');
+      expect(await operator.health('/readyz')).toBe(503);
+      const samples = await operator.metrics();
+      const labels = { resource: 'sshtunnels', reason: 'NotFound' };
+      expect(sumOf(samples, 'kube_reflector_errors_total', labels)).toBeGreaterThan(0);
+      await applyCrd();
+      await kubectl(['create', '-f', '-'], tunnel('late', 'no-crd'));
+      await until('the tunnel', async () => (await accepted('late', 'no-crd'))?.status === 'True', {
+        ...PATIENT,
+        state: () => operator.daemon.logTail(),
+      });
+      expect(await operator.health('/readyz')).toBe(200);
+    });
+  });
+
+  it('names the permission that is missing, and serves everybody else', async () => {
+    await applyCrd();
+    const everywhere = [
+      { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: ['autossh.dev'], resources: ['sshtunnels', 'sshtunnels/status'], verbs: ['*'] },
+      { apiGroups: ['coordination.k8s.io', 'events.k8s.io'], resources: ['leases', 'events'], verbs: ['*'] },
+      { apiGroups: [''], resources: ['secrets'], verbs: ['*'] },
+      { apiGroups: ['admissionregistration.k8s.io'], resources: ['*'], verbs: ['*'] },
+    ];
+    const grant = async (name: string, rules: readonly object[], namespace?: string) => {
+      const prefix = namespace === undefined ? 'Cluster' : '';
+      const metadata = { name, ...(namespace === undefined ? {} : { namespace }) };
+      const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata };
+      await kubectl(['create', '-f', '-'], { ...rbac, kind: `${prefix}Role`, rules });
+      await kubectl(['create', '-f', '-'], {
+        ...rbac,
+        kind: `${prefix}RoleBinding`,
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: `${prefix}Role`, name },
+        subjects: [{ kind: 'ServiceAccount', name: 'operator', namespace: 'rights' }],
+      });
+    };
+    for (const name of ['rights', 'open', 'closed']) await kubectl(['create', 'namespace', name]);
+    await kubectl(['create', 'serviceaccount', 'operator', '-n', 'rights']);
+    await grant('operator', everywhere);
+    await grant('writer', [{ apiGroups: [''], resources: ['configmaps'], verbs: ['patch', 'create'] }], 'open');
+    const token = (await kubectl(['create', 'token', 'operator', '-n', 'rights'])).trim();
+    const { server: url, ca } = server.credentials;
+    const config = writeKubeconfig(join(server.dir, 'rights'), { server: url, ca, user: { token } });
+    await kubectl(['create', '-f', '-'], tunnel('shut', 'closed'));
+    await start('rights', config, async (operator) => {
+      const pods = await line(operator, 'a word on pods', ({ msg }) => msg.startsWith('may not list or watch pods'));
+      expect(pods.error).toMatch(/cannot list resource "pods" in API group "" at the cluster scope/);
+      const labels = { resource: 'pods', reason: 'Forbidden' };
+      expect(sumOf(await operator.metrics(), 'kube_reflector_errors_total', labels)).toBeGreaterThan(0);
+      await grant('pods', [{ apiGroups: [''], resources: ['pods'], verbs: ['list', 'watch', 'patch'] }]);
+
+      const failed = await line(operator, 'a word on closed', ({ msg }) => msg === 'reconcile failed');
+      expect(failed).toMatchObject({ level: 'warn', key: 'closed/shut', controller: 'sshtunnel' });
+      expect(failed.error).toMatch(/cannot patch resource "configmaps" in API group "" in the namespace "closed"/);
+      await kubectl(['create', '-f', '-'], tunnel('fine', 'open'));
+      const state = () => operator.daemon.logTail();
+      const served = async () => (await accepted('fine', 'open'))?.status === 'True';
+      await until('the other tunnel', served, { ...PATIENT, state });
+      const samples = await operator.metrics();
+      expect(sumOf(samples, 'rest_client_requests_total', { code: '403', method: 'PATCH' })).toBeGreaterThan(0);
+      expect(sumOf(samples, 'controller_runtime_reconcile_errors_total', { controller: 'sshtunnel' })).toBeGreaterThan(
+        0,
+      );
+      expect(operator.text()).not.toContain(token);
+    });
+  });
+
+  it('says what is wrong with a tunnel that an older schema let in, and serves the others', async () => {
+    await applyCrd();
+    await kubectl(['create', 'namespace', 'old']);
+    const now = parse(readFileSync(crd, 'utf8'));
+    const old = structuredClone(now);
+    const { properties } = old.spec.versions[0].schema.openAPIV3Schema;
+    old.spec.versions[0].schema.openAPIV3Schema = {
+      type: 'object',
+      properties: { spec: { 'x-kubernetes-preserve-unknown-fields': true }, status: properties.status },
+    };
+    const { spec } = tunnelOf();
+    /** Of the shape that the rules of the schema need, so that the API server takes a status; of `text` and `list` it takes none. */
+    const hopeless = ['list', 'text'];
+    type Event = { involvedObject: { name: string }; reason: string; message: string };
+    const eventOf = async (name: string) =>
+      (JSON.parse(await kubectl(['get', 'events', '-n', 'old', '-o', 'json'])).items as Event[]).find(
+        (one) => one.involvedObject.name === name && one.reason === 'Invalid',
+      );
+    const bad: Readonly<Record<string, [unknown, RegExp]>> = {
+      type: [{ ...spec, ssh: { ...spec.ssh, port: 'ssh' } }, /spec\.ssh\.port/],
+      list: [{ ...spec, forwards: { postgres: {} } }, /spec\.forwards/],
+      host: [{ ...spec, ssh: { ...spec.ssh, host: '-oProxyCommand=x' } }, /spec\.ssh\.host/],
+      text: ['bastion.example.com', /spec/],
+      none: [null, /spec/],
+    };
+    await kubectl(['replace', '-f', '-'], old);
+    for (const [name, [wrong]] of Object.entries(bad))
+      await until(
+        `${name} to be let in`,
+        async () =>
+          (await server.kubectl(['apply', '-f', '-'], { input: JSON.stringify(tunnel(name, 'old', wrong)) })).code ===
+          0,
+        PATIENT,
+      );
+    await applyCrd();
+    await start('old', server.kubeconfig, async (operator) => {
+      await kubectl(['create', '-f', '-'], tunnel('good', 'old'));
+      const state = () => operator.daemon.logTail();
+      const served = async () => (await accepted('good', 'old'))?.status === 'True';
+      await until('the good one', served, { ...PATIENT, state });
+      for (const [name, [, expected]] of Object.entries(bad)) {
+        const isHopeless = hopeless.includes(name);
+        const look = (): Promise<Event | Condition | undefined> => (isHopeless ? eventOf(name) : accepted(name, 'old'));
+        const verdict = await until(`the verdict on ${name}`, look, { ...PATIENT, state });
+        expect(verdict.reason).toBe('Invalid');
+        if (!isHopeless) expect(verdict).toMatchObject({ status: 'False' });
+        expect(verdict.message).toMatch(expected);
+      }
+    });
+  });
+});
+
+/** Every line is one JSON object, and none carries a stack trace or a line break. */
+const isReadable = (operator: Operator): void => {
+  for (const one of operator.lines()) {
+    expect(one.msg).toBeTruthy();
+    expect(JSON.stringify(one)).not.toMatch(/\\n|\bat .*(\.cjs|\.ts|node:)/);
+  }
+};

@@ -1,0 +1,164 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { configMapData } from '../../src/api/hand-over.ts';
+import { parseSshTunnel } from '../../src/api/parse.ts';
+import { createInformer } from '../../src/kube/informer.ts';
+import { controllerOf, type KubeObject } from '../../src/kube/object.ts';
+import { CONFIG_MAPS, NAMESPACES } from '../../src/kube/resource.ts';
+import { configHash } from '../../src/operator/config-hash.ts';
+import { SSH_TUNNELS } from '../../src/operator/resource.ts';
+import { upApiServer } from '../support/cluster/index.ts';
+import { clientOf } from '../support/kube/client.ts';
+import { tunnelOf } from '../support/tunnels.ts';
+import { until } from '../support/until.ts';
+import { type Watched, watchOperator } from './watch-operator.ts';
+
+export type SoakOptions = {
+  readonly seconds: number;
+  /** Time between two new SshTunnels. */
+  readonly everyMs: number;
+  /** Time between two restarts of the API server. */
+  readonly restartSeconds: number;
+};
+
+export type Figures = {
+  readonly objects: number;
+  readonly changed: number;
+  readonly deleted: number;
+  readonly restarts: number;
+  /** Tunnels whose status, or whose ConfigMap, is not what the tunnel asks for. */
+  readonly missed: readonly string[];
+  /** ConfigMaps that were changed although their content had not to be. */
+  readonly rewritten: readonly string[];
+  /** From the last new object, or restart, until everything was as it should be. */
+  readonly settledMs: number;
+} & Watched;
+
+type Stored = KubeObject & { data?: Record<string, string> };
+type Tunnel = KubeObject & {
+  spec?: unknown;
+  status?: { observedGeneration?: number; conditions?: { type: string; status: string }[] };
+};
+
+const NAMESPACE = 'soak';
+/**
+ * The other restarts are crashes, which take some seconds. An orderly end waits for requests under way, watches among them, here for
+ * 30 s: longer than a lease can be renewed.
+ */
+const ORDERLY_ONE_IN = 4;
+const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
+
+/** A load of SshTunnels on the real operator and a real API server that restarts again and again. */
+export const soak = async (options: SoakOptions, say: (line: string) => void): Promise<Figures> => {
+  const { seconds, everyMs, restartSeconds } = options;
+  const server = await upApiServer({ log: say });
+  const { client, connection } = clientOf(readFileSync(server.kubeconfig, 'utf8'));
+  const stop = new AbortController();
+  const insist = (what: string, action: () => Promise<unknown>) =>
+    until(what, () => action().then(() => true, isNotFound), { deadlineMs: 120_000, everyMs: 200 });
+  const applied = async (...args: string[]) => {
+    const { code, stderr } = await server.kubectl(args);
+    if (code !== 0) throw new Error(stderr);
+  };
+  try {
+    await applied('apply', '-f', crd);
+    await applied('wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev');
+    await client.create(NAMESPACES, { metadata: { name: NAMESPACE } });
+    const operator = await watchOperator(server, NAMESPACE);
+    const versions = createInformer<Stored>({ client, resource: CONFIG_MAPS, namespace: NAMESPACE });
+    /** The contents of each ConfigMap one after the other, as far as a watch shows them. */
+    const contents = new Map<string, string[]>();
+    const note = ({ metadata, data = {} }: Stored) => {
+      const name = metadata.name ?? '';
+      contents.set(name, [...(contents.get(name) ?? []), configHash(data)]);
+    };
+    versions.addHandler({ add: note, update: note });
+    const informing = versions.run(stop.signal);
+
+    const { apiVersion, kind } = tunnelOf();
+    const put = (name: string, port: number) => {
+      const { spec } = tunnelOf({ ssh: { port } });
+      const object: Tunnel = { apiVersion, kind, metadata: { name, namespace: NAMESPACE }, spec };
+      return client.apply(SSH_TUNNELS, object, { fieldManager: 'soak', force: true });
+    };
+    const counts = { objects: 0, changed: 0, deleted: 0, restarts: 0 };
+    /** One in three is changed, one in five deleted, right after. */
+    const live = async (index: number) => {
+      const name = `t-${index}`;
+      await insist(`${name} to be taken`, () => put(name, 22));
+      counts.objects++;
+      if (index % 3 === 0) {
+        await insist(`${name} to be changed`, () => put(name, 2222));
+        counts.changed++;
+      }
+      if (index % 5 === 0) {
+        await insist(`${name} to be deleted`, () => client.delete(SSH_TUNNELS, { namespace: NAMESPACE, name }));
+        counts.deleted++;
+      }
+    };
+    const started = performance.now();
+    const restart = async () => {
+      for (let due = restartSeconds; due < seconds; due += restartSeconds) {
+        const wait = started + due * 1000 - performance.now();
+        // One that took longer than to the next has missed its turn.
+        if (wait < 0) continue;
+        await pause(wait);
+        if (++counts.restarts % ORDERLY_ONE_IN !== 0) await server.kill();
+        await server.restart();
+        say(`${Math.round((performance.now() - started) / 1000)} s: ${JSON.stringify(counts)} ${operator.line()}`);
+      }
+    };
+    const restarting = restart();
+    const living: Promise<void>[] = [];
+    // A server that is away makes no gap in the load: what could not be written then comes as a burst.
+    for (let index = 0; index * everyMs < seconds * 1000; index++) {
+      living.push(live(index));
+      await pause(Math.max(0, started + (index + 1) * everyMs - performance.now()));
+    }
+    await Promise.all([...living, restarting]);
+
+    const ended = performance.now();
+    const missed = async () => {
+      const tunnels = await client.list<Tunnel>(SSH_TUNNELS, { namespace: NAMESPACE });
+      const configMaps = await client.list<Stored>(CONFIG_MAPS, { namespace: NAMESPACE });
+      const byName = new Map(configMaps.items.map((one) => [one.metadata.name, one]));
+      if (tunnels.items.length !== counts.objects - counts.deleted)
+        return [`${tunnels.items.length} tunnels are there`];
+      return tunnels.items.flatMap((tunnel) => {
+        const why = whyMissed(tunnel, byName.get(`${tunnel.metadata.name}-autossh`));
+        return why === undefined ? [] : [`${tunnel.metadata.name}: ${why}`];
+      });
+    };
+    await until('every tunnel to be reconciled', async () => (await missed()).length === 0, {
+      deadlineMs: 120_000,
+      everyMs: 500,
+    }).catch((error: Error) => say(error.message));
+    const settledMs = Math.round(performance.now() - ended);
+    const watched = await operator.end();
+    const rewritten = [...contents]
+      .filter(([, hashes]) => hashes.some((hash, index) => hash === hashes[index + 1]))
+      .map(([name]) => name);
+    const figures = { ...counts, missed: await missed(), rewritten, settledMs, ...watched };
+    stop.abort();
+    await informing;
+    return figures;
+  } finally {
+    stop.abort();
+    await connection.close();
+    await server.down();
+  }
+};
+
+const isNotFound = (error: { code?: number }): boolean => error.code === 404;
+
+const whyMissed = (tunnel: Tunnel, configMap: Stored | undefined): string | undefined => {
+  const { status, metadata } = tunnel;
+  if (status?.observedGeneration !== metadata.generation)
+    return `expected generation ${metadata.generation} to be observed; got ${status?.observedGeneration}`;
+  if (!status?.conditions?.some(({ type, status: is }) => type === 'Accepted' && is === 'True')) return 'not accepted';
+  if (configMap === undefined || controllerOf(configMap)?.uid !== metadata.uid) return 'has no ConfigMap of its own';
+  const parsed = parseSshTunnel(tunnel);
+  const wanted = parsed.ok ? configHash(configMapData(parsed.value)) : '';
+  return configHash(configMap.data ?? {}) === wanted ? undefined : 'its ConfigMap is of an older specification';
+};
