@@ -22,7 +22,7 @@ import { registerMetrics } from '../telemetry/metrics.ts';
 import { createPodAdmission } from './admission.ts';
 import { type ConfigMap, reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
-import { type Pod, tunnelNamesOf } from './tunnel-pod.ts';
+import { type Pod, trimPod, tunnelNamesOf } from './tunnel-pod.ts';
 
 export type ControllerSettings = {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -63,7 +63,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
     ...common,
     resource: PODS,
     labelSelector: `${INJECT_LABEL}=true`,
-    transform: slim,
+    transform: trimPod,
     indexers: {
       [TUNNEL_INDEX]: (pod) => tunnelNamesOf(pod).map((name) => makeKey(name, pod.metadata.namespace)),
     },

@@ -1,4 +1,4 @@
-import { containerName, TUNNEL_ANNOTATION_PREFIX } from '../api/names.ts';
+import { CONFIG_ANNOTATION_PREFIX, containerName, TUNNEL_ANNOTATION_PREFIX } from '../api/names.ts';
 import type { KubeObject } from '../kube/object.ts';
 
 /** Of a Pod, what the controller looks at. */
@@ -30,6 +30,47 @@ export const tunnelsUnder = (prefix: string, annotations: Readonly<Record<string
     .filter((key) => key.startsWith(prefix))
     .map((key) => key.slice(prefix.length))
     .sort();
+
+/**
+ * What of a pod stays in the cache: what this file and the reconciler read. A whole pod is 3 to 20 kB, this is a few hundred bytes.
+ * Containers and annotations of tunnels that the pod does not ask for are none of ours.
+ */
+export const trimPod = ({ metadata, spec, status }: Pod): Pod => {
+  const { name, namespace, uid, resourceVersion, deletionTimestamp, annotations = {} } = metadata;
+  const names = new Set(tunnelsUnder(TUNNEL_ANNOTATION_PREFIX, annotations).map(containerName));
+  const ours = ([key]: readonly [string, string]) =>
+    key.startsWith(TUNNEL_ANNOTATION_PREFIX) || key.startsWith(CONFIG_ANNOTATION_PREFIX);
+  const containers = spec?.initContainers?.filter((one) => names.has(one.name)) ?? [];
+  const statuses = status?.initContainerStatuses?.filter((one) => names.has(one.name)) ?? [];
+  const { phase, podIP } = status ?? {};
+  return {
+    metadata: defined({
+      ...{ name, namespace, uid, resourceVersion, deletionTimestamp },
+      annotations: Object.fromEntries(Object.entries(annotations).filter(ours)),
+    }),
+    ...(containers.length === 0
+      ? {}
+      : { spec: { initContainers: containers.map(({ name, args, command }) => defined({ name, args, command })) } }),
+    ...(status === undefined
+      ? {}
+      : {
+          status: defined({
+            phase,
+            podIP,
+            initContainerStatuses: statuses.map(({ name, state }) =>
+              defined({
+                name,
+                state: state?.running && { running: defined({ startedAt: state.running.startedAt }) },
+              }),
+            ),
+          }),
+        }),
+  };
+};
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+const defined = <T extends object>(object: T): Defined<T> =>
+  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>;
 
 /** Whether there is still something to expect of the pod. */
 export const isLive = (pod: Pod): boolean =>

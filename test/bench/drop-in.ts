@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type FarSide, makeFarSide } from '../support/far-side.ts';
 import { freePort } from '../support/port.ts';
@@ -9,6 +8,7 @@ import { descendantsOf, isAlive, type Process, processOf, signal } from '../supp
 import { type Relay, startRelay } from '../support/relay.ts';
 import { type Sshd, startSshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
+import { type Goal, quantile, report } from './report.ts';
 
 /**
  * Our drop-in beside the original on the same sshd, in one run, in turns: what a user pays and gets. Times are wall-clock
@@ -247,11 +247,6 @@ const rowsOf = (measure: string, unit: string, times: ReadonlyMap<string, number
     ...{ median: quantile(all, 0.5), p95: quantile(all, 0.95) },
   }));
 
-const quantile = (values: readonly number[], q: number): number => {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
-};
-
 const write = (rows: readonly Row[]): void => {
   const shown = (value: number, unit: string) => `${value.toFixed(unit === 's' ? 2 : unit === 'MB' ? 1 : 0)} ${unit}`;
   const ratio = ({ measure, median }: Row): string => {
@@ -261,7 +256,7 @@ const write = (rows: readonly Row[]): void => {
   const table = rows.map((row) => {
     const { measure, contender, unit, median, p95, samples } = row;
     const spread = samples === 1 ? '' : shown(p95, unit);
-    return `| ${measure} | ${contender} | ${shown(median, unit)} | ${spread} | ${ratio(row)} | ${samples} |`;
+    return [measure, contender, shown(median, unit), spread, ratio(row), String(samples)];
   });
   const value = (measure: string, who: Contender, which: 'median' | 'p95') =>
     rows.find((row) => row.measure.startsWith(measure) && row.contender === who.name)?.[which] ?? Number.NaN;
@@ -290,32 +285,16 @@ const write = (rows: readonly Row[]): void => {
       ),
     ];
   });
-  const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.version}`;
-  const text = [
-    '# Benchmarks',
-    '',
-    `The drop-in beside the original autossh 1.4g, in one run on one sshd: \`npm run bench\`. Last run: ${new Date().toISOString().slice(0, 10)}, ${machine}. Ratios are to the original in the same run; below 1 is better than it. "ssh alone" is the floor: ssh without anyone who watches it.`,
-    '',
-    '| measure | who | median | p95 | ratio | samples |',
-    '|---|---|---:|---:|---:|---:|',
-    ...table,
-    '',
-    '## Goals',
-    '',
-    '| goal | measured | met |',
-    '|---|---:|---|',
-    ...goals,
-    '',
-  ].join('\n');
-  writeFileSync('docs/benchmarks.md', text);
-  writeFileSync(
-    'docs/benchmarks.json',
-    `${JSON.stringify({ date: new Date().toISOString(), machine, rows }, null, 2)}\n`,
-  );
-  console.log(text);
+  report('drop-in', {
+    title: 'The drop-in beside the original',
+    about:
+      'The drop-in beside the original autossh 1.4g, in one run on one sshd: `npm run bench:drop-in`. Ratios are to the original in the same run; below 1 is better than it. "ssh alone" is the floor: ssh without anyone who watches it.',
+    table: { head: ['measure', 'who', 'median', 'p95', 'ratio', 'samples'], rows: table },
+    goals,
+    rows,
+  });
 };
 
-const goal = (what: string, measured: string, met: boolean): string =>
-  `| ${what} | ${measured} | ${met ? 'yes' : '**no**'} |`;
+const goal = (what: string, measured: string, met: boolean): Goal => ({ goal: what, measured, met });
 
 await main();

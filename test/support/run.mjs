@@ -24,8 +24,9 @@ const SSH_TESTS = {
   script: 'bsdutils',
 };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
+const API = { etcd: 'etcd-server' };
 const NODE = {
-  etcd: 'etcd-server',
+  ...API,
   containerd: 'containerd',
   runc: 'runc',
   '/usr/lib/cni/ptp': 'containernetworking-plugins',
@@ -42,7 +43,13 @@ const tasks = {
   demo: { needs: { ...SSH, ...NODE }, run: [['test/support/build.ts'], ['test/demo/cluster.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
   soak: { needs: { etcd: NODE.etcd }, run: [['test/support/build.ts'], ['test/soak/run.ts']] },
-  bench: { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/drop-in.ts']] },
+  bench: {
+    needs: { ...SSH_TESTS, ...API },
+    run: [['test/support/build.ts'], ['test/bench/drop-in.ts'], ['test/bench/controller.ts']],
+  },
+  'bench:drop-in': { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/drop-in.ts']] },
+  'bench:controller': { needs: API, run: [['test/support/build.ts'], ['test/bench/controller.ts']] },
+  'test:kube-versions': { needs: API, run: [['test/support/kube-versions.ts']] },
 };
 
 const chosen = tasks[task];

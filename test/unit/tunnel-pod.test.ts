@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isLive, type Pod, sidecarIn, tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
+import { isLive, type Pod, sidecarIn, trimPod, tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
 
 const pod = (more: Partial<Pod> = {}): Pod => ({
   apiVersion: 'v1',
@@ -35,4 +35,46 @@ it('expects nothing of pods that are over or on their way out', () => {
   expect(isLive(pod({ status: { phase: 'Succeeded' } }))).toBe(false);
   expect(isLive(pod({ status: { phase: 'Failed' } }))).toBe(false);
   expect(isLive(pod({ metadata: { name: 'p', deletionTimestamp: '2026-01-02T03:04:05Z' } }))).toBe(false);
+});
+
+it('keeps of a pod what it looks at, and nothing else', () => {
+  const metadata = { name: 'p', namespace: 'n', uid: 'u', resourceVersion: '7' };
+  const annotations = { 'tunnel.autossh.dev/a': '', 'config.autossh.dev/a': 'hash' };
+  const sidecar = { name: 'autossh-a', args: ['sidecar', '--http-port', '9322'] };
+  const status = { phase: 'Running', podIP: '10.0.0.1', initContainerStatuses: [running] };
+  const kept = { metadata: { ...metadata, annotations }, spec: { initContainers: [sidecar] }, status };
+  const whole = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      ...metadata,
+      labels: { app: 'shop' },
+      annotations: { ...annotations, 'kubectl.kubernetes.io/last-applied-configuration': '{}' },
+      managedFields: [{ manager: 'kubectl' }],
+    },
+    spec: {
+      nodeName: 'n1',
+      containers: [{ name: 'shop', image: 'shop' }],
+      initContainers: [
+        { ...sidecar, image: 'i', env: [{ name: 'A', value: 'b' }] },
+        { name: 'migrate', args: ['up'] },
+      ],
+    },
+    status: {
+      ...status,
+      conditions: [{ type: 'Ready' }],
+      initContainerStatuses: [{ ...running, imageID: 'sha256:1' }, { name: 'migrate' }],
+    },
+  };
+  expect(trimPod(whole)).toEqual(kept);
+  // What the controller concludes is the same of both.
+  expect(sidecarIn(trimPod(whole), 'a')).toEqual(sidecarIn(whole, 'a'));
+  expect(tunnelNamesOf(trimPod(whole))).toEqual(tunnelNamesOf(whole));
+  const ending = { ...whole, metadata: { ...whole.metadata, deletionTimestamp: '2026-01-02T03:04:05Z' } };
+  expect(isLive(trimPod(ending))).toBe(false);
+});
+
+it('keeps of a pod that asks for no tunnel only who it is', () => {
+  const left = { ...pod(), metadata: { name: 'p', annotations: {} } };
+  expect(trimPod(left)).toEqual({ metadata: { name: 'p', annotations: {} } });
 });

@@ -1,4 +1,4 @@
-import { corednsVersion, helmVersion, kubernetesVersion, pauseVersion } from './versions.ts';
+import { apiServerVersion, corednsVersion, helmVersion, kubernetesVersion, pauseVersion } from './versions.ts';
 
 /** What the harness can get hold of, and how. Pure data: binaries.ts acts on it. */
 export type Program = {
@@ -13,22 +13,27 @@ export type Program = {
   estimateSeconds: number;
 };
 
-const [major, minor] = kubernetesVersion.slice(1).split('.') as [string, string, string];
+type Built = { version?: string; ask?: readonly string[] };
 
-function kubernetes(name: string, estimateSeconds: number, ask: readonly string[] = ['--version']): Program {
+function kubernetes(
+  name: string,
+  estimateSeconds: number,
+  { version = kubernetesVersion, ask = ['--version'] }: Built = {},
+): Program {
+  const [major, minor] = version.slice(1).split('.') as [string, string, string];
   // Without these the programs call themselves v0.0.0-master and refuse to negotiate versions.
   const stamped = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'].flatMap((target) => [
-    `-X ${target}.gitVersion=${kubernetesVersion}`,
+    `-X ${target}.gitVersion=${version}`,
     `-X ${target}.gitMajor=${major}`,
     `-X ${target}.gitMinor=${minor}`,
     `-X ${target}.gitTreeState=clean`,
   ]);
   return {
-    version: kubernetesVersion,
+    version,
     accepted: { ask, answer: new RegExp(`\\bv${major}\\.${minor}\\.\\d+\\b`) },
     source: {
       kind: 'module',
-      folder: 'binaries/kubernetes',
+      folder: version === kubernetesVersion ? 'binaries/kubernetes' : 'binaries/kubernetes-oldest',
       package: `k8s.io/kubernetes/cmd/${name}`,
       ldflags: stamped.join(' '),
     },
@@ -43,8 +48,8 @@ export const programs = {
     source: { kind: 'debian', package: 'etcd-server' },
     estimateSeconds: 10,
   },
-  'kube-apiserver': kubernetes('kube-apiserver', 350),
-  kubectl: kubernetes('kubectl', 30, ['version', '--client']),
+  'kube-apiserver': kubernetes('kube-apiserver', 350, { version: apiServerVersion }),
+  kubectl: kubernetes('kubectl', 30, { ask: ['version', '--client'] }),
   'kube-controller-manager': kubernetes('kube-controller-manager', 100),
   'kube-scheduler': kubernetes('kube-scheduler', 10),
   kubelet: kubernetes('kubelet', 30),
