@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { isIP } from './ip.ts';
+import { IP_CEL, isIP } from './ip.ts';
 import { type Rule, ruled } from './rule.ts';
 
 /**
@@ -19,7 +19,7 @@ const DNS_NAME = `^(${LABEL}\\.)*${LABEL}$`;
 /** The resolver takes a name that ends in a number for an address: 127.1 and 0x7f000001 are both 127.0.0.1. */
 const ENDS_IN_NUMBER = '(^|\\.)([0-9]+|0[xX][0-9A-Fa-f]*)$';
 const isDnsName = (value: string) => new RegExp(DNS_NAME).test(value) && !new RegExp(ENDS_IN_NUMBER).test(value);
-const HOST_CEL = `isIP(self) || (self.matches(r'${DNS_NAME}') && !self.matches(r'${ENDS_IN_NUMBER}'))`;
+const HOST_CEL = `${IP_CEL} || (self.matches(r'${DNS_NAME}') && !self.matches(r'${ENDS_IN_NUMBER}'))`;
 
 const HOST: Rule<string> = {
   cel: HOST_CEL,

@@ -25,7 +25,8 @@ export const startOperator = async (server: ControlPlane, proxy?: string): Promi
   const [webhook, health, metrics] = ports;
   const flags = [`--webhook-port=${webhook}`, `--health-port=${health}`, `--metrics-port=${metrics}`];
   const daemon = startDaemon('operator', {
-    argv: [process.execPath, PROGRAM, 'controller', '--image=autossh-operator:bench', ...flags],
+    // By its own launcher, which brings the flags of V8.
+    argv: [PROGRAM, 'controller', '--image=autossh-operator:bench', ...flags],
     logFile: join(server.dir, `operator-${++started}.log`),
     env: {
       PATH: process.env['PATH'],
