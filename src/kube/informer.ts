@@ -7,7 +7,7 @@ import { createStore, type Indexers, type Store } from './store.ts';
 
 export type InformerOptions<T extends KubeObject, Index extends string> = Omit<
   ReflectorOptions<T>,
-  'sink' | 'signal'
+  'sink' | 'signal' | 'transform'
 > & {
   readonly indexers?: Indexers<T, Index>;
   /** What is kept of an object, say without managedFields: memory is per object. Must keep metadata name, namespace, uid and resourceVersion. */
@@ -68,8 +68,7 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
       return raw;
     }
   };
-  const put = (raw: T) => {
-    const object = trim(raw);
+  const put = (object: T) => {
     const old = store.put(object);
     if (old !== undefined && old.metadata.resourceVersion === object.metadata.resourceVersion) return;
     if (old === undefined) return tell((handler) => handler.add?.(object));
@@ -93,7 +92,7 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
       setSynced();
     },
     apply: (type: 'ADDED' | 'MODIFIED' | 'DELETED', object: T) => {
-      if (type === 'DELETED') remove(keyOf(object), trim(object));
+      if (type === 'DELETED') remove(keyOf(object), object);
       else put(object);
       measure();
     },
@@ -112,7 +111,7 @@ export const createInformer = <T extends KubeObject, Index extends string = neve
     run: async (signal) => {
       if (running) throw new Error(`expected the informer of ${resource.plural} to be run once`);
       running = true;
-      await reflect<T>({ ...options, clock, log, meter, sink, signal });
+      await reflect<T>({ ...options, transform: trim, clock, log, meter, sink, signal });
     },
   };
 };

@@ -16,6 +16,8 @@ export type ReflectorOptions<T extends KubeObject> = {
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
   readonly sink: ReflectorSink<T>;
+  /** What is handed on of an object. A list is trimmed page by page, so that it is never all there as it came. Must not throw. */
+  readonly transform?: (object: T) => T;
   /** Objects per page of a list. Default 500, as client-go's pager. */
   readonly pageSize?: number;
   /** Shortest length of a watch in seconds; the longest is twice that. Default 300, as client-go's. */
@@ -56,6 +58,7 @@ const SHORT_WATCH_MS = 1000;
 export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>): Promise<void> => {
   const { client, resource, sink, signal, pageSize = 500, watchSeconds = 300, silenceMs = 90_000 } = options;
   const { clock = systemClock, random = Math.random, log = silent, meter = unmetered } = options;
+  const { transform = (object: T) => object } = options;
   const labels = { resource: resource.plural };
   const selection = {
     namespace: options.namespace,
@@ -69,7 +72,7 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
 
   const list = async (): Promise<void> => {
     meter.count('kube_reflector_lists_total', labels);
-    const found = await listAll<T>(client, resource, { ...selection, limit: pageSize, signal });
+    const found = await listAll<T>(client, resource, { ...selection, limit: pageSize, signal }, transform);
     sink.replace(found.items);
     resourceVersion = found.resourceVersion;
   };
@@ -83,7 +86,7 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
     try {
       for await (const event of watch<T>(client, clock, request)) {
         events++;
-        deliver(sink, event);
+        deliver(sink, event, transform);
         resourceVersion = event.object.metadata.resourceVersion;
       }
     } finally {
@@ -126,29 +129,38 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
   }
 };
 
-const deliver = <T extends KubeObject>(sink: ReflectorSink<T>, { type, object }: WatchEvent<T>): void => {
+const deliver = <T extends KubeObject>(
+  sink: ReflectorSink<T>,
+  { type, object }: WatchEvent<T>,
+  transform: (object: T) => T,
+): void => {
   if (typeof object?.metadata?.resourceVersion !== 'string')
     throw new ApiError({ code: 0, reason: 'Unknown', message: `expected an object in a ${type} event` });
-  if (type !== 'BOOKMARK') sink.apply(type, object);
+  if (type !== 'BOOKMARK') sink.apply(type, transform(object));
 };
 
 type Listing = { namespace?: string | undefined; limit: number; signal: AbortSignal };
 
 /** Page by page. A continue token that is too old (410) is answered by one list without pages, as client-go's pager does. */
-const listAll = async <T extends KubeObject>(client: KubeClient, resource: Resource, options: Listing) => {
+const listAll = async <T extends KubeObject>(
+  client: KubeClient,
+  resource: Resource,
+  options: Listing,
+  transform: (object: T) => T,
+) => {
   const items: T[] = [];
   let next: string | undefined;
   for (;;) {
     try {
       const page = await client.list<T>(resource, { ...options, ...(next ? { continue: next } : {}) });
-      for (const item of page.items) items.push(item);
+      for (const item of page.items) items.push(transform(item));
       next = page.metadata.continue || undefined;
       if (next === undefined) return { items, resourceVersion: page.metadata.resourceVersion };
     } catch (error) {
       if (!isGone(error) || next === undefined) throw error;
       const { limit: _, ...whole } = options;
       const all = await client.list<T>(resource, whole);
-      return { items: all.items, resourceVersion: all.metadata.resourceVersion };
+      return { items: all.items.map(transform), resourceVersion: all.metadata.resourceVersion };
     }
   }
 };

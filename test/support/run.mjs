@@ -23,8 +23,8 @@ const SSH_TESTS = {
   socat: 'socat',
   script: 'bsdutils',
 };
-/** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
 const API = { etcd: 'etcd-server' };
+/** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
 const NODE = {
   ...API,
   containerd: 'containerd',

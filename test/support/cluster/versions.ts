@@ -5,7 +5,7 @@
  * The Go module beside this file (binaries/kubernetes/go.mod) names the same version: `go mod tidy` there after a change here.
  */
 export const kubernetesVersion = 'v1.35.4';
-/** The first minor whose native sidecars need no feature gate of their own, and the last patch of it (binaries/kubernetes-oldest). */
+/** The oldest that the chart takes (kubeVersion); built from binaries/kubernetes-oldest. */
 export const oldestKubernetesVersion = 'v1.30.14';
 /** `KUBERNETES_VERSION=v1.30.14`: what API server the tests run on. The rest (kubectl, a node) stays of one version. */
 export const apiServerVersion = chosen(process.env['KUBERNETES_VERSION'] || kubernetesVersion);

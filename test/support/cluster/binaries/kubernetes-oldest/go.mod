@@ -1,5 +1,5 @@
 // The oldest Kubernetes the API is tried on: only kube-apiserver is built from it (see ../../versions.ts and ../kubernetes/go.mod).
-// To move to another version: change it here, in this folder's name and in ../../versions.ts, then run `go mod tidy` in this folder.
+// To move to another version: change it here and in ../../versions.ts, then run `go mod tidy` in this folder.
 module autossh.dev/test/support/cluster/kubernetes-oldest
 
 go 1.25.0
