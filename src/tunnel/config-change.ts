@@ -1,0 +1,15 @@
+import type { TunnelDocument } from '../api/document.ts';
+
+/** What a new configuration asks of the tunnel that runs on the old one. */
+export type ConfigChange = 'nothing' | 'suspend' | 'resume' | 'reconnect' | 'retry';
+
+/** Settings that are asked for at each decision (periods, limits, log level) are in force without anything being done. */
+export const changeBetween = (before: TunnelDocument, after: TunnelDocument): ConfigChange => {
+  if (after.suspend !== before.suspend) return after.suspend ? 'suspend' : 'resume';
+  if (connectionOf(after) !== connectionOf(before)) return 'reconnect';
+  return after.retryToken === before.retryToken ? 'nothing' : 'retry';
+};
+
+/** What a living connection was made of: another one is needed when this changes. */
+const connectionOf = ({ ssh, jumpHosts, identities, knownHosts, forwards }: TunnelDocument): string =>
+  JSON.stringify([ssh, jumpHosts, identities, knownHosts, forwards]);
