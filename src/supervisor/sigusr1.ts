@@ -11,9 +11,13 @@ import inspector from 'node:inspector';
 const listeners: Array<() => void> = [];
 let early = 0;
 
-/** Node's own thread opens the debugger, some time after the signal: it is looked for this often, until it stayed away this long. */
+/**
+ * Node's own thread opens the debugger, some time after the signal: it is looked for this often, until it stayed away this long, and
+ * then now and then, since no time is long enough for a thread on a busy machine.
+ */
 const LOOK_EVERY_MS = 10;
 const QUIET_MS = 1_000;
+const LOOK_AGAIN_MS = 5_000;
 
 const received = () => {
   if (listeners.length === 0) early++;
@@ -30,13 +34,13 @@ const closeDebugger = (): boolean => {
 };
 
 if (!process.execArgv.some((argument) => /^--inspect(?:-brk|-wait)?(?:=|$)/.test(argument))) {
-  closeDebugger();
   let quietSince = performance.now();
-  const timer = setInterval(() => {
+  const look = () => {
     if (closeDebugger()) quietSince = performance.now();
-    else if (performance.now() - quietSince > QUIET_MS) clearInterval(timer);
-  }, LOOK_EVERY_MS);
-  timer.unref();
+    const isQuiet = performance.now() - quietSince > QUIET_MS;
+    setTimeout(look, isQuiet ? LOOK_AGAIN_MS : LOOK_EVERY_MS).unref();
+  };
+  look();
 }
 
 /** Calls back for every SIGUSR1, those included that came before anybody asked. */
