@@ -17,8 +17,12 @@ it('closes a debugger that comes late, and counts it as the signal', async () =>
     while (inspector.url() !== undefined) await delay(20);
     process.stdout.write(String(received));
   `;
-  const { stdout } = await execa(process.execPath, ['--inspect-publish-uid=http', '--input-type=module', '-e', program], {
-    timeout: 60_000,
-  });
+  const { stdout } = await execa(
+    process.execPath,
+    ['--inspect-publish-uid=http', '--input-type=module', '-e', program],
+    {
+      timeout: 60_000,
+    },
+  );
   expect(stdout).toBe('1');
 });
