@@ -95,7 +95,7 @@ const violationOf = (source: LocalDocument, error: FieldError): Violation => {
     expected: unknown && fields.length > 0 ? `one of the fields ${fields.join(', ')}` : expectation(error),
     // What an unknown field holds is not shown: somebody may have put a key there.
     got: unknown
-      ? 'an unknown field'
+      ? `an unknown field ${JSON.stringify(error.field.split('.').at(-1))}`
       : error.got?.includes('PRIVATE KEY')
         ? shownValue(error.got)
         : (error.got ?? shownValue(place.value)),
