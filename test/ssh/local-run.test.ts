@@ -202,7 +202,7 @@ items:
     expect(await run.exited).toBe(1);
     await until('its words', () => run.text().includes('--identity PATH in its place; got nothing\n'));
     expect(run.text()).toContain(
-      `${file}:9:27: SshTunnel/one: spec.ssh.identity.secretRef.name: expected Secret "key"`,
+      `${file}:9:28: SshTunnel/one: spec.ssh.identity.secretRef.name: expected Secret "key"`,
     );
     expect(sshd.log()).not.toContain('Connection from');
     expect(processOf(run.child.pid ?? 0)?.state ?? 'Z').toBe('Z');
