@@ -1,12 +1,13 @@
+import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { comesBack, flows } from '../support/echo.ts';
 import { serviceIn, sshdIn } from '../support/in-test.ts';
-import { isAlive, type LocalRun, localRun, privateDirectories } from '../support/local.ts';
+import { isAlive, type LocalRun, localRun, OPERATOR, privateDirectories } from '../support/local.ts';
 import { canBind, freePort } from '../support/port.ts';
-import { type Process, processOf, signal } from '../support/processes.ts';
+import { descendantsOf, type Process, processOf, signal } from '../support/processes.ts';
 import { makeKey, type Sshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
 
@@ -194,6 +195,29 @@ items:
     const run = localRun(context, ['-f', '-'], text);
     await flows(there(first.port), run.text);
     expect(run.log().some(({ objects }) => objects === 'Deployment/app')).toBe(true);
+  });
+
+  it('ends clean on Ctrl-C at a terminal, where every process of the group would get it', async (context) => {
+    const { sshd, first, file, logins } = await world(context, 'one');
+    const before = privateDirectories();
+    const command = [OPERATOR, 'run', '-f', file, ...logins].join(' ');
+    const terminal = spawn('script', ['-qec', command, '/dev/null'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { PATH: process.env['PATH'], TMPDIR: sshd.dir, NODE_OPTIONS: '', SHELL: '/bin/sh', TERM: 'dumb' },
+    });
+    context.onTestFinished(() => void terminal.kill('SIGKILL'));
+    let screen = '';
+    terminal.stdout.on('data', (bytes: Buffer) => {
+      screen += bytes.toString();
+    });
+    await flows(there(first.port), () => screen);
+    const all = descendantsOf(terminal.pid ?? 0);
+    expect(all.filter(({ name }) => name === 'ssh')).toHaveLength(1);
+    const code = new Promise((done) => terminal.once('exit', done));
+    terminal.stdin.write('\x03');
+    expect(await code).toBe(0);
+    await until('everything to end', () => !all.some(isAlive), { state: () => screen });
+    expect(privateDirectories().filter((path) => !before.includes(path))).toEqual([]);
   });
 
   it('refuses what it cannot run before any ssh is started, with 1', async (context) => {
