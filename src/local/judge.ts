@@ -92,7 +92,7 @@ const violationOf = (source: LocalDocument, error: FieldError): Violation => {
     document: documentLabel(source),
     field: error.field,
     problem: error.problem,
-    expected: unknown && fields.length > 0 ? `one of the fields ${fields.join(', ')}` : expectation(error),
+    ...(unknown && fields.length > 0 ? { expected: `one of the fields ${fields.join(', ')}` } : expectation(error)),
     // What an unknown field holds is not shown: somebody may have put a key there.
     got: unknown
       ? `an unknown field ${JSON.stringify(error.field.split('.').at(-1))}`

@@ -28,7 +28,12 @@ export const validate = (
     };
   });
   if (options.output === 'json') {
-    const result = { valid: code === 0, violations, tunnels: fine, ignored };
+    const result = {
+      valid: code === 0,
+      violations: violations.map(({ isRule: _, ...one }) => one),
+      tunnels: fine,
+      ignored,
+    };
     return { out: `${JSON.stringify(result, null, 2)}\n`, err: '', code };
   }
   const lines = fine.map(

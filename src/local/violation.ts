@@ -16,23 +16,21 @@ export type Violation = {
   readonly expected: string;
   /** What came. Never a value of a Secret. */
   readonly got: string;
+  /** `expected` is a whole sentence, a rule that was broken. */
+  readonly isRule?: true;
 };
 
 /** `tunnel.yaml:14:9: SshTunnel/orders-db: spec.ssh.port: expected at most 65535; got 70000` */
-export const violationText = ({ file, line, column, document, field, expected, got }: Violation): string => {
+export const violationText = ({ file, line, column, document, field, expected, got, isRule }: Violation): string => {
   const place = [file, line, column].filter((part) => part !== undefined).join(':');
-  const sentence = `${isSentence(expected) ? '' : 'expected '}${expected}; got ${got}`;
+  const sentence = `${isRule ? '' : 'expected '}${expected}; got ${got}`;
   return [place, document, field, sentence].filter((part) => part !== undefined && part !== '').join(': ');
 };
 
-/** Rules across fields are sentences of their own ("two forwards listen on …"); everything else says what a value should be. */
-const isSentence = (expected: string): boolean =>
-  /^(?:two|another) /.test(expected) || / (?:may|must|is required|listens?|have|has) /.test(expected);
-
-/** What the words of the API server say was expected. */
-export const expectation = ({ message }: FieldError): string => {
-  for (const [pattern, words] of WORDS) if (pattern.test(message)) return message.replace(pattern, words);
-  return message;
+/** What the words of the API server say was expected; else the rule, in its own words. */
+export const expectation = ({ message }: FieldError): Pick<Violation, 'expected' | 'isRule'> => {
+  for (const [pattern, words] of WORDS) if (pattern.test(message)) return { expected: message.replace(pattern, words) };
+  return { expected: message, isRule: true };
 };
 
 const WORDS: readonly (readonly [RegExp, string])[] = [

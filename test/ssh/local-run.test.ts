@@ -200,7 +200,8 @@ items:
   it('ends clean on Ctrl-C at a terminal, where every process of the group would get it', async (context) => {
     const { sshd, first, file, logins } = await world(context, 'one');
     const before = privateDirectories();
-    const command = [OPERATOR, 'run', '-f', file, ...logins].join(' ');
+    // A shell in between would tell its own end by SIGINT.
+    const command = ['exec', OPERATOR, 'run', '-f', file, ...logins].join(' ');
     const terminal = spawn('script', ['-qec', command, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { PATH: process.env['PATH'], TMPDIR: sshd.dir, NODE_OPTIONS: '', SHELL: '/bin/sh', TERM: 'dumb' },

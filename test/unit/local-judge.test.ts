@@ -105,7 +105,7 @@ spec:
   it('finds names that are given twice', () => {
     expect(lines(`${tunnel()}---\n${tunnel('orders-db', 5433)}${hosts()}${hosts()}`)).toEqual([
       't.yaml:22:3: SshTunnel/orders-db: metadata.name: expected a name that no other SshTunnel has: t.yaml:4 has it; got "orders-db"',
-      't.yaml:43:12: ConfigMap/bastion-hosts: metadata.name: expected a name that no other ConfigMap has: t.yaml:38 has it; got "bastion-hosts"',
+      't.yaml:44:12: ConfigMap/bastion-hosts: metadata.name: expected a name that no other ConfigMap has: t.yaml:39 has it; got "bastion-hosts"',
     ]);
   });
 
