@@ -25,7 +25,7 @@ export type RunOptions = Inputs & {
   readonly stdin: string;
   /** First port to try for probes, metrics and status; each tunnel has one of its own. */
   readonly httpPort?: number | undefined;
-  /** What starts the process of one tunnel; its directory and `--http-port PORT` are put behind. */
+  /** What starts the process of one tunnel; its directory, `--tunnel NAME` and `--http-port PORT` are put behind. */
   readonly one: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
 };
@@ -82,19 +82,22 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptio
   const ending = new Set<Promise<void>>();
   /** A port stays its tunnel's for the time of the run, so that whoever looks there finds it again. */
   const ports = new Map<string, number>();
+  const oneByOne = queue();
+  let wanted: readonly LocalTunnel[] = [];
   let born = 0;
 
   const start = (tunnel: LocalTunnel): void => {
     const directory = makeTunnelDirectory(join(base, String(born++)));
     directory.put(filesOf(tunnel, 1));
     const args = async () => {
-      const port = await nextFreePort(
-        ports.get(tunnel.id) ?? sidecarOf(tunnel.tunnel.spec).healthPort ?? httpPort,
-        taken(tunnel.id),
-      );
-      ports.set(tunnel.id, port);
+      const first = ports.get(tunnel.id) ?? sidecarOf(tunnel.tunnel.spec).healthPort ?? httpPort;
+      const port = await oneByOne(async () => {
+        const free = await nextFreePort(first, taken(tunnel.id));
+        ports.set(tunnel.id, free);
+        return free;
+      });
       log.line(6, 'tunnel starts', announcement(running.get(tunnel.id)?.tunnel ?? tunnel, port));
-      return [...one, directory.path, '--http-port', String(port)];
+      return [...one, directory.path, '--tunnel', tunnel.id, '--http-port', String(port)];
     };
     const onLost = (why: string, pauseMs: number) =>
       log.line(3, 'its supervisor ended; it is started again', { tunnel: tunnel.id, why, pauseMs });
@@ -104,10 +107,7 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptio
 
   /** Ports that are promised: to other tunnels' probes, and to forwards. */
   const taken = (id: string): ReadonlySet<number> =>
-    new Set([
-      ...[...ports].filter(([other]) => other !== id).map(([, port]) => port),
-      ...[...running.values()].flatMap(({ tunnel }) => listenPorts(tunnel)),
-    ]);
+    new Set([...[...ports].filter(([other]) => other !== id).map(([, port]) => port), ...wanted.flatMap(listenPorts)]);
 
   const end = (id: string, { kept, directory }: Running): void => {
     running.delete(id);
@@ -117,6 +117,7 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptio
   };
 
   const become = (tunnels: readonly LocalTunnel[]): void => {
+    wanted = tunnels;
     const ids = new Set(tunnels.map(({ id }) => id));
     for (const [id, one] of [...running].filter(([id]) => !ids.has(id))) {
       log.line(6, 'tunnel is gone from the files: it ends', { tunnel: id });
@@ -143,6 +144,16 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptio
       for (const [id, one] of [...running]) end(id, one);
       await Promise.all(ending);
     },
+  };
+};
+
+/** One after the other: two that looked for a port at the same time would find the same one. */
+const queue = () => {
+  let last: Promise<unknown> = Promise.resolve();
+  return <T>(job: () => Promise<T>): Promise<T> => {
+    const mine = last.then(job, job);
+    last = mine;
+    return mine;
   };
 };
 

@@ -3,7 +3,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MOUNT_ROOT } from '../api/hand-over.ts';
 import { REASONS } from '../api/reasons.ts';
-import { createJsonLog, type JsonLog } from '../telemetry/json-log.ts';
+import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics, type TunnelMetrics } from '../telemetry/metrics.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
@@ -25,6 +25,8 @@ export type ResidentOptions = {
   /** Where probes, metrics and status are served. */
   readonly listen: { readonly host?: string | undefined; readonly port: number };
   readonly version: string;
+  /** On every line of the log: where several tunnels share one, whose it is. */
+  readonly logFields?: Fields;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
 };
@@ -42,7 +44,7 @@ const STUCK_MS = 30_000;
  */
 export const superviseResident = async (options: ResidentOptions): Promise<number> => {
   const stderr = createSink(2);
-  const log = createJsonLog(stderr, { program: 'autossh' });
+  const log = createJsonLog(stderr, { program: 'autossh', ...options.logFields });
   const stopped = new AbortController();
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
   process.once('SIGTERM', () => stop('SIGTERM'));

@@ -62,6 +62,8 @@ describe('autossh-operator run', () => {
     const addresses = run.log().flatMap(({ status }) => (status === undefined ? [] : [status]));
     expect(new Set(addresses).size).toBe(2);
     expect(named(run, 'ssh')).toHaveLength(2);
+    const supervised = run.log().filter(({ program }) => program === 'autossh');
+    expect(new Set(supervised.map(({ tunnel }) => tunnel))).toEqual(new Set(['one', 'two']));
     run.child.kill('SIGINT');
     expect(await run.exited).toBe(0);
     for (const { port } of wanted) expect(await canBind('127.0.0.1', port)).toBe(true);
@@ -149,16 +151,26 @@ describe('autossh-operator run', () => {
     expect(privateDirectories()).not.toContain(left[0]);
   });
 
-  it('starts a supervisor again that was killed', async (context) => {
-    const { first, file, logins } = await world(context, 'one');
-    const run = localRun(context, ['-f', file, ...logins]);
-    await run.connected('one');
-    const [before] = supervisors(run);
-    if (before === undefined) throw new Error('expected a supervisor');
-    signal(before, 'SIGKILL');
-    await run.says('the loss', ({ msg, why }) => String(msg).startsWith('its supervisor ended') && why === 'SIGKILL');
-    await until('another supervisor', () => supervisors(run).some(({ pid }) => pid !== before.pid));
+  for (const name of ['SIGKILL', 'SIGTERM'] as const)
+    it(`starts a supervisor again that ${name} ended`, async (context) => {
+      const { first, file, logins } = await world(context, 'one');
+      const run = localRun(context, ['-f', file, ...logins]);
+      await run.connected('one');
+      const [before] = supervisors(run);
+      if (before === undefined) throw new Error('expected a supervisor');
+      signal(before, name);
+      await run.says('the loss', ({ msg }) => String(msg).startsWith('its supervisor ended'));
+      await until('another supervisor', () => supervisors(run).some(({ pid }) => pid !== before.pid));
+      await flows(there(first.port), run.text);
+    });
+
+  it('leaves to a forward the port that the status would have taken', async (context) => {
+    const { service, first, write, file, logins } = await world(context, 'one');
+    write([first, { name: 'two', port: await freePort(), target: service.port }]);
+    const run = localRun(context, ['-f', file, ...logins, '--http-port', String(first.port)]);
     await flows(there(first.port), run.text);
+    for (const name of ['one', 'two']) await run.connected(name);
+    expect(run.log().filter(({ msg }) => msg === 'tunnel starts')).toHaveLength(2);
   });
 
   it('finds another port for the status where the first is taken', async (context) => {
