@@ -20,8 +20,10 @@ RUN apt-get update \
 RUN groupadd --gid 27222 autossh \
  && useradd --uid 27222 --gid 27222 --create-home --shell /usr/sbin/nologin autossh
 COPY --from=dist --chown=0:0 --chmod=0755 /src/dist/ /usr/local/lib/autossh-operator/
-RUN cd /usr/local/lib/autossh-operator \
- && for program in *.cjs; do ln -s "../lib/autossh-operator/$program" "/usr/local/bin/${program%.cjs}"; done
+# Only the two programs: the other files are commands of autossh-operator, which it loads from beside itself.
+RUN for program in autossh autossh-operator; do \
+      ln -s "../lib/autossh-operator/$program.cjs" "/usr/local/bin/$program"; \
+    done
 # Numeric, so that a kubelet can tell that it is not root.
 USER 27222:27222
 WORKDIR /home/autossh

@@ -1,13 +1,27 @@
-import { parseArgs } from 'node:util';
 import { runController } from '../operator/run-controller.ts';
 import { createJsonLog } from '../telemetry/json-log.ts';
 import { createSink } from '../telemetry/sink.ts';
+import { readArguments, refuse, wholeNumber } from './arguments.ts';
 
 const LEVELS = { debug: 7, info: 6, warn: 4, error: 3 } as const;
 const FLUSH_MS = 1_000;
+const usage = `usage: autossh-operator controller --image IMAGE [OPTIONS]
 
-const { values } = parseArgs({
-  args: process.argv.slice(3),
+Serves the webhook and reconciles SshTunnels. The chart starts it.
+
+  --image IMAGE                  image of the sidecars
+  --image-pull-policy POLICY     Always, IfNotPresent (the default) or Never
+  --webhook-service NAME         Service in front of the webhook (autossh-operator-webhook)
+  --webhook-configuration NAME   the MutatingWebhookConfiguration (autossh-operator)
+  --certificate-secret NAME      Secret of the webhook's certificate (autossh-operator-webhook)
+  --webhook-port PORT            9443
+  --health-port PORT             8081
+  --metrics-port PORT            8080
+`;
+const command = { command: 'controller', usage };
+
+const { values } = readArguments({
+  ...command,
   options: {
     image: { type: 'string' },
     'image-pull-policy': { type: 'string', default: 'IfNotPresent' },
@@ -20,12 +34,15 @@ const { values } = parseArgs({
   },
 });
 const { image, 'image-pull-policy': policy } = values;
-if (image === undefined || (policy !== 'Always' && policy !== 'IfNotPresent' && policy !== 'Never')) {
-  process.stderr.write(
-    'autossh-operator controller: expected --image=IMAGE of the sidecars and --image-pull-policy=Always|IfNotPresent|Never\n',
+const port = (name: 'webhook-port' | 'health-port' | 'metrics-port') =>
+  wholeNumber(command, name, values[name], [0, 65_535]);
+if (image === undefined) refuse('controller', usage, 'expected --image IMAGE of the sidecars; got none');
+else if (policy !== 'Always' && policy !== 'IfNotPresent' && policy !== 'Never')
+  refuse(
+    'controller',
+    usage,
+    `--image-pull-policy: expected Always, IfNotPresent or Never; got ${JSON.stringify(policy)}`,
   );
-  process.exit(2);
-}
 
 const stderr = createSink(2);
 const log = createJsonLog(stderr, { program: 'autossh-operator' });
@@ -43,9 +60,9 @@ void runController(
     webhookConfiguration: values['webhook-configuration'],
     certificateSecret: values['certificate-secret'],
     ports: {
-      webhook: Number(values['webhook-port']),
-      health: Number(values['health-port']),
-      metrics: Number(values['metrics-port']),
+      webhook: port('webhook-port'),
+      health: port('health-port'),
+      metrics: port('metrics-port'),
     },
   },
   stop.signal,

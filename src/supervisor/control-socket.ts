@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { socketBases } from './socket-bases.ts';
 
 /** The private directory of one ssh, and what can be asked of it over its control socket. */
 export type ControlSocket = {
@@ -18,9 +19,6 @@ export type ControlSocket = {
 export type ControlAnswer =
   | { readonly ok: true; readonly output: string }
   | { readonly ok: false; readonly problem: string };
-
-/** ssh makes its socket as PATH plus a dot and 16 characters, of at most 107 bytes in all. */
-const LONGEST_PATH = 90;
 
 /**
  * A fresh directory, mode 0700, for the control socket and the sockets of the heartbeat. Fresh for each ssh, because a socket that
@@ -47,19 +45,14 @@ export const createControlSocket = (
 
 /** The first of these under which a short enough path can be had: memory before disk. */
 const privateDirectory = (): string => {
-  const problems: string[] = [];
-  for (const base of [process.env['XDG_RUNTIME_DIR'], tmpdir(), '/tmp', '/dev/shm', '/var/tmp']) {
-    if (!base) continue;
-    if (`${base}/autossh-XXXXXX/echo`.length > LONGEST_PATH) {
-      problems.push(`${base}: path too long`);
-      continue;
-    }
+  const { usable, tooLong } = socketBases({ platform: process.platform, env: process.env, tmpdir: tmpdir() });
+  const problems = tooLong.map((base) => `${base}: path too long`);
+  for (const base of usable)
     try {
       return mkdtempSync(join(base, 'autossh-'));
     } catch (error) {
       problems.push((error as Error).message);
     }
-  }
   throw new Error(
     `no private directory for the control socket: expected a writable TMPDIR, got ${problems.join('; ')}`,
   );

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { MOUNT_ROOT } from '../api/hand-over.ts';
 import { REASONS } from '../api/reasons.ts';
-import { createJsonLog, type JsonLog } from '../telemetry/json-log.ts';
+import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics } from '../telemetry/metrics.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { newResidentState } from '../tunnel/resident-state.ts';
@@ -16,6 +16,8 @@ export type ResidentOptions = {
   /** Where probes, metrics and status are served. */
   readonly listen: { readonly host?: string | undefined; readonly port: number };
   readonly version: string;
+  /** On every line of the log: where several tunnels share one, whose it is. */
+  readonly logFields?: Fields;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
 };
@@ -28,7 +30,7 @@ const FLUSH_MS = 1_000;
  */
 export const superviseResident = async (options: ResidentOptions): Promise<number> => {
   const stderr = createSink(2);
-  const log = createJsonLog(stderr, { program: 'autossh' });
+  const log = createJsonLog(stderr, { program: 'autossh', ...options.logFields });
   const stopped = new AbortController();
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
   process.once('SIGTERM', () => stop('SIGTERM'));

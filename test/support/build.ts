@@ -26,7 +26,7 @@ const binaries = [
   { name: 'autossh-operator', flags: LEAN },
 ];
 /** Commands of autossh-operator, which it loads when they are asked for. */
-const parts = ['sidecar', 'controller'];
+const parts = ['run', 'run-one', 'validate', 'explain', 'known-hosts', 'sidecar', 'controller'];
 
 /** Bundles every binary and every part into dist/. Throws what esbuild throws. */
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
@@ -64,7 +64,7 @@ const bundle = async (name: string, version: string): Promise<string> => {
 const partsBeside: Plugin = {
   name: 'parts-beside',
   setup: (bundler) => {
-    bundler.onResolve({ filter: /^\.\/\w+\.ts$/ }, ({ kind, path }) =>
+    bundler.onResolve({ filter: /^\.\/[\w-]+\.ts$/ }, ({ kind, path }) =>
       kind === 'dynamic-import' ? { path: path.replace(/\.ts$/, '.cjs'), external: true } : null,
     );
   },

@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { configMapData, documentOf, TUNNEL_VARIABLE } from '../api/hand-over.ts';
+import { HEALTH_PORT } from '../api/names.ts';
+import { sidecarOf } from '../api/ssh-tunnel.ts';
+import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
+import { createSink } from '../telemetry/sink.ts';
+import { untilTold } from './end-signal.ts';
+import { forwardText } from './forward-text.ts';
+import { nextFreePort } from './free-port.ts';
+import { readGiven } from './given.ts';
+import type { LocalTunnel } from './judge.ts';
+import { type Kept, keepProcess } from './keep-process.ts';
+import { type Inputs, load } from './load.ts';
+import type { LocalFiles } from './local-tunnel.ts';
+import { makePrivateDirectory } from './private-directory.ts';
+import { readSources } from './read-sources.ts';
+import { makeTunnelDirectory, TEMPORARY, type TunnelDirectory } from './tunnel-directory.ts';
+import { violationText } from './violation.ts';
+import { watchSources } from './watch-sources.ts';
+
+export type RunOptions = Inputs & {
+  /** What came by standard input, where `-` is one of the files. */
+  readonly stdin: string;
+  /** First port to try for probes, metrics and status; each tunnel has one of its own. */
+  readonly httpPort?: number | undefined;
+  /** What starts the process of one tunnel; its directory, `--tunnel NAME` and `--http-port PORT` are put behind. */
+  readonly one: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+};
+
+const FLUSH_MS = 1_000;
+/** What a shell says of a program that SIGINT ended. */
+const INTERRUPTED = 130;
+
+/**
+ * Runs every tunnel of the files until told to end, each in a process of its own, and follows the files: what an edit adds starts, what
+ * it changes is applied, what it takes away ends, and an edit that makes no sense is refused. Resolves with the exit code: 0 after a
+ * clean end, 1 where the files were refused at the start.
+ */
+export const run = async (options: RunOptions): Promise<number> => {
+  const loaded = load(options, options.stdin, 'run');
+  if (loaded.violations.length > 0) {
+    process.stderr.write(loaded.violations.map((one) => `${violationText(one)}\n`).join(''));
+    return 1;
+  }
+  const stderr = createSink(2);
+  const log = createJsonLog(stderr, { program: 'autossh-operator' });
+  const stop = untilTold();
+  const base = makePrivateDirectory();
+  try {
+    if (loaded.ignored.length > 0) log.line(6, 'not for this command', { objects: loaded.ignored.join(', ') });
+    const tunnels = runTunnels(base, options, log);
+    tunnels.become(loaded.tunnels);
+    const watch = watchSources(
+      () => hashOf(options),
+      () => {
+        const next = load(options, options.stdin, 'run');
+        for (const violation of next.violations)
+          log.line(3, 'the edit is refused; what runs stays', { problem: violationText(violation) });
+        if (next.violations.length === 0) tunnels.become(next.tunnels);
+      },
+    );
+    stop.again(tunnels.kill);
+    await stop.told;
+    watch.stop();
+    log.line(6, 'told to end');
+    await tunnels.end();
+  } finally {
+    rmSync(base, { recursive: true, force: true });
+    await stderr.flush(FLUSH_MS);
+  }
+  return stop.times() > 1 ? INTERRUPTED : 0;
+};
+
+type Running = { tunnel: LocalTunnel; generation: number; readonly kept: Kept; readonly directory: TunnelDirectory };
+
+/** The tunnels that run now, and their way to become others. */
+const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptions, log: JsonLog) => {
+  const running = new Map<string, Running>();
+  const ending = new Set<Promise<void>>();
+  /** A port stays its tunnel's for the time of the run, so that whoever looks there finds it again. */
+  const ports = new Map<string, number>();
+  const oneByOne = queue();
+  let wanted: readonly LocalTunnel[] = [];
+  let born = 0;
+
+  const start = (tunnel: LocalTunnel): void => {
+    const directory = makeTunnelDirectory(join(base, String(born++)));
+    directory.put(filesOf(tunnel, 1));
+    const args = async () => {
+      const first = ports.get(tunnel.id) ?? sidecarOf(tunnel.tunnel.spec).healthPort ?? httpPort;
+      const port = await oneByOne(async () => {
+        const free = await nextFreePort(first, taken(tunnel.id));
+        ports.set(tunnel.id, free);
+        return free;
+      });
+      log.line(6, 'tunnel starts', announcement(running.get(tunnel.id)?.tunnel ?? tunnel, port));
+      return [...one, directory.path, '--tunnel', tunnel.id, '--http-port', String(port)];
+    };
+    const onLost = (why: string, pauseMs: number) =>
+      log.line(3, 'its supervisor ended; it is started again', { tunnel: tunnel.id, why, pauseMs });
+    const childEnv = { ...env, [TUNNEL_VARIABLE]: undefined, TMPDIR: join(directory.path, TEMPORARY) };
+    running.set(tunnel.id, { tunnel, generation: 1, directory, kept: keepProcess({ args, env: childEnv, onLost }) });
+  };
+
+  /** Ports that are promised: to other tunnels' probes, and to forwards. */
+  const taken = (id: string): ReadonlySet<number> =>
+    new Set([...[...ports].filter(([other]) => other !== id).map(([, port]) => port), ...wanted.flatMap(listenPorts)]);
+
+  const end = (id: string, { kept, directory }: Running): void => {
+    running.delete(id);
+    const ended = kept.end().then(directory.remove);
+    ending.add(ended);
+    void ended.then(() => ending.delete(ended));
+  };
+
+  const become = (tunnels: readonly LocalTunnel[]): void => {
+    wanted = tunnels;
+    const ids = new Set(tunnels.map(({ id }) => id));
+    for (const [id, one] of [...running].filter(([id]) => !ids.has(id))) {
+      log.line(6, 'tunnel is gone from the files: it ends', { tunnel: id });
+      end(id, one);
+    }
+    for (const tunnel of tunnels) {
+      const one = running.get(tunnel.id);
+      if (one === undefined) start(tunnel);
+      else if (!sameFiles(one.tunnel.files, tunnel.files)) {
+        one.generation++;
+        one.tunnel = tunnel;
+        one.directory.put(filesOf(tunnel, one.generation));
+        log.line(6, 'tunnel changes', { tunnel: tunnel.id, generation: one.generation, forwards: forwardsOf(tunnel) });
+      }
+    }
+  };
+
+  return {
+    become,
+    kill: () => {
+      for (const { kept } of running.values()) kept.kill();
+    },
+    end: async () => {
+      for (const [id, one] of [...running]) end(id, one);
+      await Promise.all(ending);
+    },
+  };
+};
+
+/** One after the other: two that looked for a port at the same time would find the same one. */
+const queue = () => {
+  let last: Promise<unknown> = Promise.resolve();
+  return <T>(job: () => Promise<T>): Promise<T> => {
+    const mine = last.then(job, job);
+    last = mine;
+    return mine;
+  };
+};
+
+const forwardsOf = ({ tunnel }: LocalTunnel): string => documentOf(tunnel).forwards.map(forwardText).join('; ');
+
+const announcement = (tunnel: LocalTunnel, port: number): Fields => {
+  const { user, host, port: sshPort } = tunnel.tunnel.spec.ssh;
+  return {
+    tunnel: tunnel.id,
+    server: `${user}@${host}:${sshPort}`,
+    forwards: forwardsOf(tunnel),
+    status: `http://127.0.0.1:${port}/`,
+  };
+};
+
+const listenPorts = ({ tunnel }: LocalTunnel): number[] =>
+  documentOf(tunnel).forwards.flatMap(({ kind, listen }) =>
+    kind !== 'remote' && 'port' in listen ? [listen.port] : [],
+  );
+
+/** The tree of files, with the number of edits as the generation that metrics and status show. */
+const filesOf = ({ tunnel, files }: LocalTunnel, generation: number): LocalFiles => {
+  const data = configMapData({ ...tunnel, metadata: { ...tunnel.metadata, generation } });
+  return new Map([...files, [`config/${TUNNEL_VARIABLE}`, Buffer.from(data[TUNNEL_VARIABLE] ?? '')]]);
+};
+
+const sameFiles = (a: LocalFiles, b: LocalFiles): boolean =>
+  a.size === b.size && [...a].every(([name, content]) => Buffer.compare(content, b.get(name) ?? Buffer.of()) === 0);
+
+/** All that an edit can change, keys among it, as a hash. */
+const hashOf = ({ files, identity, knownHosts, stdin }: RunOptions): string => {
+  const { sources } = readSources(files, stdin);
+  const { given } = readGiven(identity, knownHosts);
+  const hash = createHash('sha256');
+  for (const { file, text } of sources) hash.update(`${file}\0${text}\0`);
+  for (const content of [given.identity?.key, given.identity?.certificate, given.knownHosts?.lines])
+    hash.update(content ?? '').update('\0');
+  return hash.digest('hex');
+};

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { operator } from '../support/local.ts';
+
+/** The binary as a person meets it; no ssh is started. */
+describe('autossh-operator', () => {
+  const commands = ['run', 'validate', 'explain', 'known-hosts', 'controller', 'sidecar'];
+
+  it('says what it can do, and which version it is', async () => {
+    const help = await operator(['--help']);
+    expect(help).toMatchObject({ code: 0, err: '' });
+    for (const command of commands) expect(help.out).toMatch(new RegExp(`^  ${command} +\\S`, 'm'));
+    expect(await operator(['--version'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^autossh-operator \d+\.\d+\.\d+/),
+    });
+  });
+
+  it.each([[[]], [['runn']], [['constructor']]])('refuses %j and says what there is', async (args) => {
+    const { code, out, err } = await operator(args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toContain(
+      `expected a command, got ${JSON.stringify(args[0] ?? '')}\n\nusage: autossh-operator COMMAND`,
+    );
+  });
+
+  it.each(commands)(
+    '%s --help tells its usage; an option it does not know is refused with the usage',
+    async (command) => {
+      const help = await operator([command, '--help']);
+      expect(help).toMatchObject({ code: 0, err: '' });
+      expect(help.out).toMatch(new RegExp(`^usage: autossh-operator ${command} `));
+      const wrong = await operator([command, '--nonsense']);
+      expect(wrong).toEqual({
+        code: 2,
+        out: '',
+        err: `autossh-operator ${command}: Unknown option '--nonsense'\n\n${help.out}`,
+      });
+    },
+  );
+
+  it.each([
+    [['run'], 'run: expected -f FILE; got none'],
+    [['validate'], 'validate: expected -f FILE; got none'],
+    [['explain'], 'explain: expected -f FILE; got none'],
+    [['known-hosts'], 'known-hosts: expected HOST or HOST:PORT; got none'],
+    [['run', '-f', 'x', '--http-port', '70000'], 'run: --http-port: expected a whole number, 1-65535; got "70000"'],
+    [['validate', '-f', 'x', '-o', 'xml'], 'validate: --output: expected text or json; got "xml"'],
+    [['validate', '-f', 'x', '--for', 'fun'], 'validate: --for: expected run or cluster; got "fun"'],
+    [['known-hosts', 'x', '--timeout', '0'], 'known-hosts: --timeout: expected a whole number, 1-60; got "0"'],
+    [['controller'], 'controller: expected --image IMAGE of the sidecars; got none'],
+    [['sidecar', '--http-port', 'x'], 'sidecar: --http-port: expected a whole number, 1-65535; got "x"'],
+  ])('%j is refused in words', async (args, words) => {
+    const { code, out, err } = await operator(args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toContain(`autossh-operator ${words}\n\nusage: `);
+  });
+
+  it('validate takes standard input, a directory and names without -f; what cannot be read is said', async () => {
+    const samples = 'deploy/samples/local';
+    expect((await operator(['validate', '--for', 'cluster', `${samples}/socks-proxy.yaml`])).code).toBe(0);
+    const { code, err } = await operator(['validate', '-f', 'nowhere.yaml']);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: 'nowhere.yaml: expected a readable file or directory of manifests, of at most 16 MiB a file; got No such file or directory\n',
+    });
+    const stdin = await operator(['validate', '-f', '-'], 'kind: [');
+    expect(stdin.code).toBe(1);
+    expect(stdin.err).toMatch(/^stdin:1:\d+: expected valid YAML; got an error: /);
+  });
+});
