@@ -82,7 +82,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
           const now = await status();
           return is(now) && now;
         },
-        { deadlineMs: 60_000, state: () => text },
+        { deadlineMs: 60_000, everyMs: 50, state: () => text },
       ) as Promise<PodStatus>,
     log: () =>
       text
