@@ -88,7 +88,7 @@ const ask = async (file: string, args: string[], env: Environment, timeoutMs: nu
     reject: false,
     env,
     extendEnv: false,
-    timeout: timeoutMs,
+    timeout: Math.ceil(timeoutMs),
     killSignal: 'SIGKILL',
     maxBuffer: 65_536,
   });
@@ -115,7 +115,7 @@ const askChannel = async (
   const args = ['-F', 'none', '-v', '-o', 'ProxyCommand=false', '-S', path, '-W', target, 'x'];
   const client = execa(file, args, {
     ...{ stdin: 'ignore', stdout: 'ignore', reject: false, env, extendEnv: false },
-    ...{ timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 65_536, cancelSignal: signal },
+    ...{ timeout: Math.ceil(timeoutMs), killSignal: 'SIGKILL', maxBuffer: 65_536, cancelSignal: signal },
   });
   let said = '';
   client.stderr.on('data', (chunk: Buffer) => {
@@ -125,5 +125,5 @@ const askChannel = async (
   const { timedOut } = await client;
   if (OPENED.test(said)) return { is: 'Opened' };
   if (REFUSED.test(said)) return { is: 'Refused' };
-  return { is: 'Silent', problem: timedOut ? `no answer within ${timeoutMs} ms` : 'ssh could not be asked' };
+  return { is: 'Silent', problem: timedOut ? `no answer within ${Math.ceil(timeoutMs)} ms` : 'ssh could not be asked' };
 };

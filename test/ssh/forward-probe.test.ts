@@ -79,14 +79,15 @@ describe.concurrent('the probe of a forward', () => {
       expect((await until('ssh', () => resident.ssh())).pid).toBe(ssh.pid);
     });
 
-  for (const [what, listen, options] of [
-    ['a unix socket', async (dir: string) => ({ path: join(dir, 'listener') }), {}],
-    ['all addresses', async () => ({ host: '0.0.0.0', port: await freePort() }), {}],
-    ['all addresses, by star', async () => ({ host: '*', port: await freePort() }), {}],
-    ['all addresses of IPv6', async () => ({ host: '::', port: await freePort('::1') }), {}],
-    ['the loopback of IPv6', async () => ({ host: '::1', port: await freePort('::1') }), {}],
-    ['the loopback by name', async () => ({ host: 'localhost', port: await freePort() }), {}],
-  ] as const)
+  const LISTENERS: readonly (readonly [string, (dir: string) => Promise<object>])[] = [
+    ['a unix socket', async (dir: string) => ({ path: join(dir, 'listener') })],
+    ['all addresses', async () => ({ host: '0.0.0.0', port: await freePort() })],
+    ['all addresses, by star', async () => ({ host: '*', port: await freePort() })],
+    ['all addresses of IPv6', async () => ({ host: '::', port: await freePort('::1') })],
+    ['the loopback of IPv6', async () => ({ host: '::1', port: await freePort('::1') })],
+    ['the loopback by name', async () => ({ host: 'localhost', port: await freePort() })],
+  ];
+  for (const [what, listen] of LISTENERS)
     it(`tcp and http, by a listener on ${what}`, async (context) => {
       await turn(context);
       const sshd = await sshdIn(context);
@@ -94,7 +95,6 @@ describe.concurrent('the probe of a forward', () => {
       const target = { host: '127.0.0.1', port };
       const second = what === 'a unix socket' ? { path: join(sshd.dir, 'second') } : await listen(sshd.dir);
       const resident = await residentIn(context, sshd, {
-        ssh: { options },
         forwards: [
           tunnel('tcp', await listen(sshd.dir), target, { tcp: {}, ...SOON }),
           tunnel('http', second, target, { http: {}, ...SOON }),
@@ -187,7 +187,7 @@ describe.concurrent('the probe of a forward', () => {
         now++;
         most = Math.max(most, now);
         guest.on('close', () => now--);
-        guest.on('end', () => guest.destroy());
+        guest.on('end', () => guest.destroy()).resume();
         serve(guest);
       });
       const target = { host: '127.0.0.1', port: service.port };
