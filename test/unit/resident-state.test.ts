@@ -1,7 +1,13 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type Event, newTunnel, step, type Tunnel } from '../../src/tunnel/machine.ts';
 import { residentPolicy } from '../../src/tunnel/policy-resident.ts';
-import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../../src/tunnel/resident-state.ts';
+import {
+  longestSilenceMs,
+  narrate,
+  newResidentState,
+  observe,
+  type ResidentState,
+} from '../../src/tunnel/resident-state.ts';
 
 const policy = residentPolicy({
   bornAt: 0,
@@ -59,6 +65,51 @@ it('has the reason of the last failure until bytes go round again', () => {
   expect(after(...up, refused, { type: 'wait' }, { type: 'spawned', pid: 2 }).state).toMatchObject({
     reason: 'AuthFailed',
     failures: 1,
+  });
+});
+
+describe('a beat that the server refuses', () => {
+  const refused: Event = { type: 'beatRefused', reason: 'TargetUnreachable', detail: 'connect failed' };
+  const alarm: Event = { type: 'alarm' };
+
+  it('is no connection, but no reason to end ssh either, however often it comes', () => {
+    const { state, tunnel } = after(...up, ok, alarm, refused, alarm, refused, alarm, refused);
+    expect(tunnel).toMatchObject({ state: 'Connected', failedBeats: 0, beating: false });
+    expect(tunnel.alarmAt).not.toBe(null);
+    expect(state).toMatchObject({
+      ...{ connected: false, sessionUp: true, connectedSince: null, reason: 'TargetUnreachable', failures: 1 },
+      detail: 'connect failed',
+    });
+    expect(after(...up, ok, alarm, refused, alarm, ok).state).toMatchObject({ connected: true, reason: null });
+  });
+
+  it('starts the count of lost beats anew: the server was heard', () => {
+    expect(after(...up, ok, alarm, lost, alarm, refused, alarm, lost).tunnel).toMatchObject({
+      ...{ state: 'Connected', failedBeats: 1 },
+    });
+    expect(after(...up, ok, alarm, refused, alarm, lost, alarm, lost)).toMatchObject({
+      tunnel: { state: 'Ending' },
+      state: { sessionUp: false, reason: 'HeartbeatLost', failures: 2 },
+    });
+  });
+
+  it('is told once as a warning, and again when bytes go round', () => {
+    const level = (before: Event[], event: Event) => {
+      const was = after(...up, ...before, alarm);
+      const now = { at: 99_000, random: 0.5 };
+      return narrate(was.state, was.tunnel, event, step(was.tunnel, event, now, policy).tunnel, now)?.level;
+    };
+    expect(level([ok], refused)).toBe(4);
+    expect(level([ok, alarm, refused], refused)).toBe(7);
+    expect(level([ok, alarm, refused], ok)).toBe(6);
+    expect(level([], ok)).toBe(6);
+    expect(level([ok], ok)).toBe(7);
+  });
+});
+
+it('is connected without a beat where none is made, and claims none', () => {
+  expect(after(...up, { type: 'beatOk', rttMs: null }).state).toMatchObject({
+    ...{ connected: true, sessionUp: true, lastBeatAt: null, lastRttMs: null },
   });
 });
 
