@@ -10,7 +10,7 @@ import { turnsOf } from '../support/turns.ts';
 import { until } from '../support/until.ts';
 
 /** Probes through the forwards of a real ssh: what they find is shown of that forward, and never ends the session. */
-describe.concurrent('the probe of a forward', () => {
+describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
   const turn = turnsOf(6);
   const SOON = { periodSeconds: 1, timeoutSeconds: 4 };
   const heartbeat = { periodSeconds: 1, timeoutSeconds: 10 };

@@ -12,7 +12,7 @@ import { turnsOf } from '../support/turns.ts';
 import { until } from '../support/until.ts';
 
 /** Each method of the resident supervisor on a real server: what it proves, what it says, and that ssh ends only when that helps. */
-describe.concurrent('heartbeat of the resident supervisor', () => {
+describe.concurrent('heartbeat of the resident supervisor', { timeout: 600_000 }, () => {
   const turn = turnsOf(6);
   const BEAT = { periodSeconds: 1, timeoutSeconds: 6 };
   const to = (target: object, listen: object) => [{ name: 'app', local: { listen, target } }];
