@@ -22,6 +22,7 @@ export const forwardHeartbeat = (options: FarOptions, target: Endpoint, tag = ''
     const refusal = refusals.watch();
     options.expectNoise(1);
     const answer = await channel.open(timeoutMs, signal);
+    if (answer.is !== 'Refused') options.expectNoise(0);
     if (answer.is === 'Opened') return { ok: true, rttMs: performance.now() - started };
     const where = `the target ${endpointText(target)}`;
     if (answer.is === 'Refused')
