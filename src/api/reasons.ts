@@ -28,5 +28,13 @@ export const REASON_HELP = {
   Unknown: 'ssh gave no reason that is known here: see its last lines.',
 } as const;
 
+/** Why a single forward is down while its tunnel is not. */
+export const FORWARD_REASON_HELP = {
+  ProbeFailed:
+    'The target of the forward was reached, or its listener here was not, and it did not answer its probe as it should: look at the target.',
+} as const;
+
+export type ForwardReason = Reason | keyof typeof FORWARD_REASON_HELP;
+
 export type Reason = keyof typeof REASON_HELP;
 export const REASONS = Object.keys(REASON_HELP) as Reason[];

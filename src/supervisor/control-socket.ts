@@ -13,6 +13,10 @@ export type ControlSocket = {
   readonly masterArgs: readonly string[];
   /** Adds one forward to the living connection; resolves to what ssh printed (the port, for a listen port 0). */
   readonly forward: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
+  /** Takes one forward off, given as it was added. ssh tells a forward that it does not know apart in words only. */
+  readonly cancel: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
+  /** Opens a channel from the server to `target` (host:port), and closes it once the server has said what became of it. */
+  readonly channel: (target: string, timeoutMs: number, signal: AbortSignal) => Promise<ChannelAnswer>;
   readonly remove: () => void;
 };
 
@@ -20,14 +24,19 @@ export type ControlAnswer =
   | { readonly ok: true; readonly output: string }
   | { readonly ok: false; readonly problem: string };
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Silent: the server said nothing in time, or ssh could not be asked. */
+export type ChannelAnswer =
+  | { readonly is: 'Opened' }
+  | { readonly is: 'Refused' }
+  | { readonly is: 'Silent'; readonly problem: string };
+
 /**
  * A fresh directory, mode 0700, for the control socket and the sockets of the heartbeat. Fresh for each ssh, because a socket that
  * an earlier ssh left behind silently turns multiplexing off. Throws where no directory can be made whose path is short enough.
  */
-export const createControlSocket = (
-  sshPath: string,
-  env: Readonly<Record<string, string | undefined>>,
-): ControlSocket => {
+export const createControlSocket = (sshPath: string, env: Environment): ControlSocket => {
   const dir = privateDirectory();
   const path = join(dir, 'ctl');
   return {
@@ -39,6 +48,13 @@ export const createControlSocket = (
     ],
     forward: (spec, timeoutMs) =>
       ask(sshPath, ['-F', 'none', '-S', path, '-O', 'forward', ...spec, 'x'], env, timeoutMs),
+    cancel: async (spec, timeoutMs) => {
+      const answer = await ask(sshPath, ['-F', 'none', '-S', path, '-O', 'cancel', ...spec, 'x'], env, timeoutMs);
+      // A listener of ours leaves its socket behind.
+      if (spec[0] === '-L' && spec[1]?.startsWith('/')) rmSync(spec[1].split(':')[0] ?? '', { force: true });
+      return answer;
+    },
+    channel: (target, timeoutMs, signal) => askChannel(sshPath, path, target, { env, timeoutMs, signal }),
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 };
@@ -59,18 +75,13 @@ const privateDirectory = (): string => {
 };
 
 /** One command to the ssh that owns the socket. A stopped ssh never answers, so the answer has a deadline of our own. */
-const ask = async (
-  file: string,
-  args: string[],
-  env: Readonly<Record<string, string | undefined>>,
-  timeoutMs: number,
-): Promise<ControlAnswer> => {
+const ask = async (file: string, args: string[], env: Environment, timeoutMs: number): Promise<ControlAnswer> => {
   const { exitCode, stdout, stderr, timedOut } = await execa(file, args, {
     stdin: 'ignore',
     reject: false,
     env,
     extendEnv: false,
-    timeout: timeoutMs,
+    timeout: Math.ceil(timeoutMs),
     killSignal: 'SIGKILL',
     maxBuffer: 65_536,
   });
@@ -78,4 +89,34 @@ const ask = async (
   if (exitCode !== 0)
     return { ok: false, problem: stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${exitCode}` };
   return { ok: true, output: stdout.trim() };
+};
+
+/** What `ssh -v -W` prints once the server has opened its channel, in all versions since 5.4, and when it has not. */
+const OPENED = /^debug1: .*master session id: /m;
+const REFUSED = /^Stdio forwarding request failed: /m;
+
+/**
+ * A listener of ssh accepts before it asks the server, so only a client of the control socket learns that a channel was opened. Where
+ * there is no master it would connect by itself: ProxyCommand sees to it that it goes nowhere.
+ */
+const askChannel = async (
+  file: string,
+  path: string,
+  target: string,
+  { env, timeoutMs, signal }: { env: Environment; timeoutMs: number; signal: AbortSignal },
+): Promise<ChannelAnswer> => {
+  const args = ['-F', 'none', '-v', '-o', 'ProxyCommand=false', '-S', path, '-W', target, 'x'];
+  const client = execa(file, args, {
+    ...{ stdin: 'ignore', stdout: 'ignore', reject: false, env, extendEnv: false },
+    ...{ timeout: Math.ceil(timeoutMs), killSignal: 'SIGKILL', maxBuffer: 65_536, cancelSignal: signal },
+  });
+  let said = '';
+  client.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString('latin1');
+    if (OPENED.test(said)) client.kill('SIGKILL');
+  });
+  const { timedOut } = await client;
+  if (OPENED.test(said)) return { is: 'Opened' };
+  if (REFUSED.test(said)) return { is: 'Refused' };
+  return { is: 'Silent', problem: timedOut ? `no answer within ${Math.ceil(timeoutMs)} ms` : 'ssh could not be asked' };
 };

@@ -134,6 +134,6 @@ export const noHeartbeat: Heartbeat = {
   method: 'None',
   sshArgs: [],
   open: () => new Promise(() => {}),
-  beat: async (): Promise<Beat> => ({ ok: true, rttMs: 0 }),
+  beat: async (): Promise<Beat> => ({ ok: true, rttMs: null }),
   close: () => {},
 };

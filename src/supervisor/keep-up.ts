@@ -2,12 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MOUNT_ROOT } from '../api/hand-over.ts';
+import type { Reason } from '../api/reasons.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
-import { changeBetween } from '../tunnel/config-change.ts';
+import { changeBetween, changesBeats } from '../tunnel/config-change.ts';
+import { type ForwardState, forwardStates, type ProbeResult } from '../tunnel/forward-state.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
+import { createForwardProbes } from './forward-probes.ts';
+import { noteRefusals } from './refusals.ts';
 import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
 import type { ResidentView } from './resident-http.ts';
 import { launchResident, type ResidentLaunch } from './resident-launch.ts';
@@ -21,6 +25,8 @@ const KILL_GRACE_MS = 2_000;
 const TICK_MS = 1_000;
 /** Beyond this the supervisor itself is stuck; far above what a busy node may delay. */
 const STUCK_MS = 30_000;
+/** A beat has so many steps at most, each with its own timeout. */
+const BEAT_STEPS = 3;
 
 export type Resident = { readonly done: Promise<number>; readonly view: () => ResidentView };
 
@@ -42,7 +48,6 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   let config = first;
   let configProblem: string | null = null;
   let state: ResidentState = newResidentState;
-  let method = 'None';
   let lastEventAt = performance.now();
   let recycle: NodeJS.Timeout | undefined;
   /** The ssh that runs, or ran last. */
@@ -54,6 +59,38 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     },
     flush: async () => {},
   });
+  const refusals = noteRefusals();
+  const probed = new Map<string, ProbeResult>();
+  const probes = createForwardProbes({
+    refusals,
+    timeoutMs: () => config.timeoutMs,
+    onResult: (name, result) => {
+      const was = probed.get(name);
+      probed.set(name, result);
+      tellForwards();
+      if (result.ok)
+        log.line(was?.ok === true ? 7 : 6, 'probe answered', { forward: name, tookMs: Math.round(result.tookMs) });
+      else {
+        const isNews = was === undefined || was.ok || was.reason !== result.reason;
+        log.line(isNews ? 4 : 7, 'probe failed', { forward: name, reason: result.reason, detail: result.detail });
+      }
+    },
+  });
+  const forwards = (): ForwardState[] =>
+    forwardStates(config.document.forwards, { ...state, missing: missing(), probes: probed });
+  /** With method Forward the heartbeat is a proof of its forward too. */
+  const missing = (): Map<string, Reason> => {
+    const { method, forward } = config.document.heartbeat;
+    const isRefused = state.sessionUp && !state.connected && state.reason !== null;
+    return new Map(
+      isRefused && method === 'Forward' && forward !== undefined && state.reason !== null
+        ? [[forward, state.reason]]
+        : [],
+    );
+  };
+  const tellForwards = (): void => {
+    metrics.forwards(forwards());
+  };
 
   const connectDeadline = () => {
     const { ssh, jumpHosts } = config.document;
@@ -86,31 +123,38 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     }),
     bornAt,
     launch: () => {
-      const launched = launchResident(config, { env, root, dir, log, expectNoise: relay.expectNoise });
+      const { expectNoise } = relay;
+      const launched = launchResident(config, { env, root, dir, log, expectNoise, refusals, current: () => config });
       if (!('unable' in launched)) current = launched;
       return launched;
     },
     onStderr: relay.push,
+    onLine: refusals.note,
     onTransition: (before, event, after, now) => {
       lastEventAt = now.at;
       const was = state;
       state = observe(state, before, event, after, Date.now());
       count(was, state, event.type === 'spawned');
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
-      if (event.type === 'beatOk') metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
-      const line = narrate(before, event, after, now);
-      if (line !== null) log.line(line.level, line.message, line.fields);
-      if (!was.connected && state.connected) lifetime();
+      if (event.type === 'beatOk' && event.rttMs !== null) metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
+      const line = narrate(was, before, event, after, now);
+      const beat = event.type === 'beatOk' || event.type === 'beatRefused' || event.type === 'beatFailed';
+      if (line !== null) log.line(line.level, line.message, beat ? { ...line.fields, method: method() } : line.fields);
+      if (beat) metrics.method(method());
+      if (!was.sessionUp && state.sessionUp) lifetime();
     },
   });
+
+  const method = (): string => current?.heartbeat.method ?? 'None';
 
   const count = (was: ResidentState, is: ResidentState, started: boolean): void => {
     if (started) metrics.started();
     if (is.failures > was.failures) metrics.disconnected(is.reason ?? 'Unknown');
     if (is.connected !== was.connected) {
       metrics.up(is.connected);
-      for (const { name } of config.document.forwards) metrics.forward(name, is.connected);
     }
+    tellForwards();
+    probes.follow(config.document, is.sessionUp ? (current?.control ?? null) : null);
   };
   /** AUTOSSH_MAXLIFETIME: a connection that lived this long is replaced by a fresh one. */
   const lifetime = (): void => {
@@ -124,8 +168,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   };
   const tick = setInterval(() => {
     if (state.connected) metrics.connectedFor(TICK_MS / 1000);
-    method = current?.heartbeat.method ?? 'None';
-    metrics.method(method);
+    metrics.method(method());
   }, TICK_MS);
 
   const apply = (): void => {
@@ -136,7 +179,10 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       suspended: document.suspend,
       insecureHostKey: document.knownHosts.some(({ source }) => source === 'Insecure'),
     });
-    for (const { name } of document.forwards) metrics.forward(name, state.connected);
+    for (const name of [...probed.keys()])
+      if (!document.forwards.some((one) => one.name === name && 'probe' in one)) probed.delete(name);
+    tellForwards();
+    probes.follow(document, state.sessionUp ? (current?.control ?? null) : null);
   };
   const changed = (): void => {
     const read = readResidentConfig(env, root);
@@ -146,11 +192,14 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       return;
     }
     warn(read);
+    const was = config;
     const before = config.document;
     config = read.config;
     apply();
     const after = config.document;
     log.line(6, 'new configuration', { generation: after.generation });
+    // A beat at once: it takes the new method, and the next one the new period.
+    if (changesBeats(was, config) && running.tunnel().state === 'Connected') running.dispatch({ type: 'alarm' });
     const change = changeBetween(before, after);
     if (change === 'suspend' || change === 'resume') running.dispatch({ type: change });
     if (change === 'reconnect') running.dispatch({ type: 'restart', why: 'changed' });
@@ -165,18 +214,21 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   const view = (): ResidentView => ({
     state,
     ...{ tunnel: config.document.name, generation: config.document.generation, configProblem },
-    method: current?.heartbeat.method ?? 'None',
+    method: method(),
+    forwards: forwards(),
     waitsForTunnel: config.document.startup === 'WaitForTunnel',
     unwell: unwell(),
   });
   const unwell = (): string | null => {
     const limit = longestSilenceMs(running.tunnel(), {
       connectDeadlineMs: connectDeadline(),
-      ...{ periodMs: config.periodMs, timeoutMs: config.timeoutMs, killGraceMs: KILL_GRACE_MS },
+      ...{ periodMs: config.periodMs, timeoutMs: BEAT_STEPS * config.timeoutMs, killGraceMs: KILL_GRACE_MS },
     });
     if (limit !== null && performance.now() - lastEventAt > limit + STUCK_MS) return 'the supervision is stuck';
     const deadline = config.livenessDeadlineMs;
     if (deadline === null || state.suspended) return null;
+    // Without beats, being logged in is all the health there is.
+    if (config.method === 'None' && state.connected) return null;
     const since = state.lastBeatAt ?? Date.now() - (performance.now() - bornAt);
     return Date.now() - since > deadline ? `no heartbeat for ${deadline / 1000} s` : null;
   };
@@ -189,6 +241,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   const done = running.done.finally(() => {
     clearInterval(tick);
     clearTimeout(recycle);
+    probes.stop();
     configFiles.stop();
     loginFiles.stop();
     rmSync(dir, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import { type Answer, serveHttp } from '../telemetry/http-server.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
+import type { ForwardState } from '../tunnel/forward-state.ts';
 import type { ResidentState } from '../tunnel/resident-state.ts';
 
 /** What the probes and the status tell; asked at each request. */
@@ -9,6 +10,7 @@ export type ResidentView = {
   readonly tunnel: string;
   readonly generation: number;
   readonly method: string;
+  readonly forwards: readonly ForwardState[];
   /** Why the newest configuration is not in force; null: it is. */
   readonly configProblem: string | null;
   /** Whether a startup probe has to wait for the first beat. */
@@ -65,13 +67,16 @@ export type PodStatus = {
   readonly generation: number;
   readonly configAccepted: boolean;
   readonly heartbeatMethod: string;
+  /** How many forwards the tunnel has, and how many of them are up. */
+  readonly forwards: number;
+  readonly forwardsUp: number;
   readonly connectedSince: string | null;
   readonly lastHeartbeat: string | null;
   readonly sshStarts: number;
   readonly disconnects: number;
 };
 
-const statusOf = ({ state, tunnel, generation, method, configProblem }: ResidentView): PodStatus => ({
+const statusOf = ({ state, tunnel, generation, method, forwards, configProblem }: ResidentView): PodStatus => ({
   tunnel,
   connected: state.connected,
   suspended: state.suspended,
@@ -79,6 +84,8 @@ const statusOf = ({ state, tunnel, generation, method, configProblem }: Resident
   generation,
   configAccepted: configProblem === null,
   heartbeatMethod: method,
+  forwards: forwards.length,
+  forwardsUp: forwards.filter(({ up }) => up).length,
   connectedSince: time(state.connectedSince),
   lastHeartbeat: time(state.lastBeatAt),
   sshStarts: state.starts,

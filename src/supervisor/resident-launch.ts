@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import { type ControlSocket, createControlSocket } from './control-socket.ts';
-import type { Heartbeat } from './heartbeat.ts';
+import { onControlSocket } from './heartbeat.ts';
 import { prepareLogins } from './login-files.ts';
+import type { Refusals } from './refusals.ts';
 import type { ResidentConfig } from './resident-config.ts';
 import { residentHeartbeat } from './resident-heartbeat.ts';
 import type { Launch, Unable } from './run-tunnel.ts';
@@ -19,31 +20,21 @@ export type LaunchOptions = {
   readonly dir: string;
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
+  /** Told of ssh's stderr by whoever reads it. */
+  readonly refusals: Refusals;
+  /** The configuration in force while this ssh lives: the heartbeat follows it. */
+  readonly current: () => ResidentConfig;
 };
 
 /** Makes the next ssh of a tunnel ready: its logins, its command line, its control socket and its heartbeat. */
 export const launchResident = (config: ResidentConfig, options: LaunchOptions): ResidentLaunch | Unable => {
-  const { env, root, dir, log, expectNoise } = options;
+  const { env, root, dir, log, expectNoise, refusals, current } = options;
   const logins = prepareLogins(config.document, dir, root);
   if (!logins.ok) return { unable: logins.failure };
   const { argv, files, env: sshEnv } = sshCommand(config.document, logins.places);
   for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
   const childEnv = { ...env, ...sshEnv, SSH_AUTH_SOCK: undefined };
   const control = createControlSocket('ssh', childEnv);
-  const heartbeat = residentHeartbeat(config, { control, log, expectNoise });
-  return { path: 'ssh', args: argv, env: childEnv, attached: false, control, heartbeat: owning(control, heartbeat) };
+  const heartbeat = onControlSocket(control, residentHeartbeat(current, { control, log, expectNoise, refusals }));
+  return { path: 'ssh', args: argv, env: childEnv, attached: false, control, heartbeat };
 };
-
-/** Every resident ssh has a control socket, whatever its heartbeat; it goes with its ssh. */
-const owning = (control: ControlSocket, heartbeat: Heartbeat): Heartbeat => ({
-  get method() {
-    return heartbeat.method;
-  },
-  sshArgs: [...control.masterArgs, ...heartbeat.sshArgs],
-  open: heartbeat.open,
-  beat: heartbeat.beat,
-  close: () => {
-    heartbeat.close();
-    control.remove();
-  },
-});

@@ -183,7 +183,10 @@ export const runTunnel = (options: RunOptions): Running => {
       dispatch(
         result.ok
           ? { type: 'beatOk', rttMs: result.rttMs }
-          : { type: 'beatFailed', reason: result.reason, detail: result.detail },
+          : {
+              type: result.serverAnswered ? 'beatRefused' : 'beatFailed',
+              ...{ reason: result.reason, detail: result.detail },
+            },
       );
     });
   };

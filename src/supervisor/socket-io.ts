@@ -76,6 +76,23 @@ export const read = (socket: Socket, length: number, timeoutMs: number, signal: 
   return done;
 };
 
+/** Watches a connection of which nothing is to be read: whether it was closed before any byte came, as far as is known by now. */
+export const closedSoFar = (socket: Socket): (() => Promise<boolean>) => {
+  let came = false;
+  let closed = false;
+  socket.on('data', () => {
+    came = true;
+    socket.pause();
+  });
+  for (const event of ['end', 'close']) socket.once(event, () => (closed = true));
+  socket.resume();
+  return async () => {
+    // What has happened to several sockets is heard of in any order: one look at all of them.
+    await new Promise(setImmediate);
+    return closed && !came;
+  };
+};
+
 const once = <T>(
   timeoutMs: number,
   signal: AbortSignal,

@@ -28,7 +28,7 @@ export const createStderrRelay = (sink: Sink): StderrRelay => {
         noise--;
         return false;
       });
-      sink.write(Buffer.from(kept.join(''), 'latin1'));
+      if (kept.length > 0) sink.write(Buffer.from(kept.join(''), 'latin1'));
     },
     expectNoise: (lines) => {
       noise = lines;

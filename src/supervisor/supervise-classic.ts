@@ -8,8 +8,8 @@ import { type Monitor, monitorForwards } from '../tunnel/monitor.ts';
 import { autosshPolicy } from '../tunnel/policy-autossh.ts';
 import { createControlSocket } from './control-socket.ts';
 import type { DropIn } from './drop-in.ts';
-import type { Heartbeat } from './heartbeat.ts';
-import { channelHeartbeat } from './heartbeat-channel.ts';
+import { type Heartbeat, onControlSocket } from './heartbeat.ts';
+import { autoHeartbeat } from './heartbeat-auto.ts';
 import { fixedHeartbeat, noHeartbeat } from './heartbeat-fixed.ts';
 import { type Launch, runTunnel } from './run-tunnel.ts';
 import { onSigusr1 } from './sigusr1.ts';
@@ -69,12 +69,10 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
       case 'Loop':
       case 'Echo':
         return fixedHeartbeat({ ...common, monitor, server: options.server, onAnswer: loopAnswered });
-      case 'Auto':
-        return channelHeartbeat({
-          ...common,
-          control: createControlSocket(settings.path, env),
-          expectNoise: relay.expectNoise,
-        });
+      case 'Auto': {
+        const control = createControlSocket(settings.path, env);
+        return onControlSocket(control, autoHeartbeat({ ...common, control, expectNoise: relay.expectNoise }));
+      }
     }
   };
 

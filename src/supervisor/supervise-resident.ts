@@ -70,7 +70,7 @@ const warn = (read: ReadConfig, log: JsonLog): void => {
 
 const waiting = (read: ReadConfig): ResidentView => ({
   state: { ...newResidentState, reason: 'BadConfiguration' },
-  ...{ tunnel: nameOf(read), generation: 0, method: 'None', waitsForTunnel: true, unwell: null },
+  ...{ tunnel: nameOf(read), generation: 0, method: 'None', forwards: [], waitsForTunnel: true, unwell: null },
   configProblem: read.ok ? null : read.problem,
 });
 

@@ -4,7 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 export const TUNNEL_METRICS = {
   autossh_tunnel_up:
     'Whether bytes go round through the tunnel: 1 since the last heartbeat that came back, 0 without a connection.',
-  autossh_forward_up: 'Whether a forward of the tunnel is in place.',
+  autossh_forward_up: 'Whether a forward of the tunnel is in place and its last probe, if it has one, was answered.',
   autossh_heartbeat_rtt_seconds: 'Round-trip time of heartbeats through the tunnel.',
   autossh_last_heartbeat_timestamp_seconds: 'When the last heartbeat came back, as Unix time; 0 before the first.',
   autossh_ssh_starts_total: 'How many times ssh was started.',
@@ -21,7 +21,7 @@ export const TUNNEL_METRICS = {
 /** What a supervisor tells of its tunnel as it goes. */
 export type TunnelMetrics = {
   up(isUp: boolean): void;
-  forward(name: string, isUp: boolean): void;
+  forwards(all: readonly { readonly name: string; readonly up: boolean }[]): void;
   heartbeat(rttSeconds: number, unixSeconds: number): void;
   started(): void;
   disconnected(reason: string): void;
@@ -75,7 +75,11 @@ export const createTunnelMetrics = (tunnel: string, version: string, reasons: re
 
   return {
     up: (isUp) => up.set(labels, isUp ? 1 : 0),
-    forward: (forward, isUp) => forwardUp.set({ ...labels, forward }, isUp ? 1 : 0),
+    forwards: (all) => {
+      // A forward that is gone has no series.
+      forwardUp.reset();
+      for (const { name, up } of all) forwardUp.set({ ...labels, forward: name }, up ? 1 : 0);
+    },
     heartbeat: (rttSeconds, unixSeconds) => {
       rtt.observe(labels, rttSeconds);
       last.set(labels, unixSeconds);

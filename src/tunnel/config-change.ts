@@ -1,4 +1,6 @@
 import type { TunnelDocument } from '../api/document.ts';
+import { heartbeatPlan } from './heartbeat-plan.ts';
+import type { ResidentSettings } from './resident-settings.ts';
 
 /** What a new configuration asks of the tunnel that runs on the old one. */
 export type ConfigChange = 'nothing' | 'suspend' | 'resume' | 'reconnect' | 'retry';
@@ -10,6 +12,13 @@ export const changeBetween = (before: TunnelDocument, after: TunnelDocument): Co
   return after.retryToken === before.retryToken ? 'nothing' : 'retry';
 };
 
+/** Whether beats are to be made otherwise from now on: another method, or other times. */
+export const changesBeats = (before: BeatSettings, after: BeatSettings): boolean => beatsOf(before) !== beatsOf(after);
+
+type BeatSettings = Pick<ResidentSettings, 'periodMs' | 'timeoutMs'> & { readonly document: TunnelDocument };
+const beatsOf = ({ periodMs, timeoutMs, document }: BeatSettings): string =>
+  JSON.stringify([periodMs, timeoutMs, heartbeatPlan(document)]);
+
 /** What a living connection was made of: another one is needed when this changes. */
 const connectionOf = ({ ssh, jumpHosts, identities, knownHosts, forwards }: TunnelDocument): string =>
-  JSON.stringify([ssh, jumpHosts, identities, knownHosts, forwards]);
+  JSON.stringify([ssh, jumpHosts, identities, knownHosts, forwards.map((one) => ({ ...one, probe: undefined }))]);

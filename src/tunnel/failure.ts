@@ -178,3 +178,7 @@ export const remoteForwardFailure = (line: string): number | null => {
   const port = /^(?:Error|Warning): remote port forwarding failed for listen port (\d+)/.exec(line)?.[1];
   return port === undefined ? null : Number(port);
 };
+
+/** Why the server opened no channel, if the line says so: `connect failed: Connection refused`; null for any other line. */
+export const channelRefusal = (line: string): string | null =>
+  /^channel \d+: open failed: (.*)$/.exec(line)?.[1] ?? null;

@@ -14,8 +14,11 @@ export type Event =
   /** ssh has logged in and its forwards are up, as far as anyone can tell from here. */
   | { readonly type: 'connected' }
   | ({ readonly type: 'exited' } & Exit)
-  | { readonly type: 'beatOk'; readonly rttMs: number }
+  /** Bytes went round; null where the method measures nothing. */
+  | { readonly type: 'beatOk'; readonly rttMs: number | null }
   | { readonly type: 'beatFailed'; readonly reason: Reason; readonly detail: string }
+  /** The server answered, but not as the method asks for: another ssh would get the same answer, so this one stays. */
+  | { readonly type: 'beatRefused'; readonly reason: Reason; readonly detail: string }
   /** A timer that an effect set has run out. */
   | { readonly type: TimerName }
   /** Look after the child now (SIGHUP, SIGUSR2): a beat does not come sooner for it. */
@@ -247,6 +250,14 @@ const beatOk: Cell = (tunnel, _event, now, policy) => {
   );
 };
 
+const beatRefused: Cell = (tunnel, event, now, policy) => {
+  if (event.type !== 'beatRefused' || !tunnel.beating) return stay(tunnel, {});
+  // The path is proven; only what it leads to is not.
+  const answered = beatOk(tunnel, event, now, policy);
+  const failure: Failure = { reason: event.reason, detail: event.detail };
+  return { ...answered, tunnel: { ...answered.tunnel, lastFailure: failure } };
+};
+
 const beatFailed: Cell = (tunnel, event, now, policy) => {
   if (event.type !== 'beatFailed') return stay(tunnel, {});
   const failedBeats = tunnel.failedBeats + 1;
@@ -345,6 +356,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     alarm: beat,
     beatOk,
     beatFailed,
+    beatRefused,
     connect: tooSlow,
     wake: noted,
     restart,
@@ -357,6 +369,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     alarm: beat,
     beatOk,
     beatFailed,
+    beatRefused,
     wake: noted,
     restart,
     suspend,

@@ -4,11 +4,14 @@ import type { Event, Now, Tunnel } from './machine.ts';
 /** What is worth telling of a resident tunnel, kept up to date from its transitions alone. Times are Unix milliseconds. */
 export type ResidentState = {
   readonly connected: boolean;
+  /** ssh is logged in and the server answers, were it only to refuse what the heartbeat asks for: forwards are in place. */
+  readonly sessionUp: boolean;
   readonly suspended: boolean;
   /** Why not, or why the last connection was lost; null once bytes went round again. */
   readonly reason: Reason | null;
   readonly detail: string;
   readonly connectedSince: number | null;
+  /** When bytes were last seen to go round; stays null with method None, which sees none. */
   readonly lastBeatAt: number | null;
   readonly lastRttMs: number | null;
   readonly starts: number;
@@ -19,6 +22,7 @@ export type ResidentState = {
 
 export const newResidentState: ResidentState = {
   connected: false,
+  sessionUp: false,
   suspended: false,
   reason: null,
   detail: '',
@@ -46,23 +50,38 @@ export const observe = (
     return {
       ...moved,
       connected: true,
+      sessionUp: true,
       everConnected: true,
       reason: null,
       detail: '',
       connectedSince: state.connectedSince ?? unixMs,
-      lastBeatAt: unixMs,
+      lastBeatAt: event.rttMs === null ? state.lastBeatAt : unixMs,
       lastRttMs: event.rttMs,
+    };
+  if (event.type === 'beatRefused' && after.state === 'Connected')
+    return {
+      ...moved,
+      connected: false,
+      sessionUp: true,
+      connectedSince: null,
+      reason: event.reason,
+      detail: event.detail,
+      // The same refusal, beat after beat, is one failure.
+      failures: state.failures + (isNews(state, event) ? 1 : 0),
     };
   const isLost = before.state !== after.state && after.state !== 'Connected' && after.state !== 'Connecting';
   const failure = after.lastFailure !== before.lastFailure ? after.lastFailure : null;
   return {
     ...moved,
-    ...(isLost ? { connected: false, connectedSince: null } : {}),
+    ...(isLost ? { connected: false, sessionUp: false, connectedSince: null } : {}),
     ...(failure === null || !isLost
       ? {}
       : { reason: failure.reason, detail: failure.detail, failures: state.failures + 1 }),
   };
 };
+
+const isNews = (state: ResidentState, event: { readonly reason: Reason }): boolean =>
+  state.connected || state.reason !== event.reason;
 
 /** The longest time, in ms, for which nothing may happen to a healthy supervisor in this state; null: any. */
 export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number | null => {
@@ -82,8 +101,9 @@ export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number 
 
 export type SilenceLimits = Readonly<Record<'connectDeadlineMs' | 'periodMs' | 'timeoutMs' | 'killGraceMs', number>>;
 
-/** What a log line tells of a transition; null: nothing worth a line. Levels are syslog's. */
+/** What a log line tells of a transition, `state` being what was told before it; null: nothing worth a line. Levels are syslog's. */
 export const narrate = (
+  state: ResidentState,
   before: Tunnel,
   event: Event,
   after: Tunnel,
@@ -94,9 +114,18 @@ export const narrate = (
     return { level: 6, message: 'ssh started', fields: { pid: event.pid, starts: after.starts } };
   if (event.type === 'connected') return { level: 7, message: 'ssh logged in', fields: {} };
   if (event.type === 'beatOk')
-    return before.state === 'Connected' && before.connectedAt !== null && before.failedBeats === 0
-      ? { level: 7, message: 'heartbeat', fields: { rttMs: round(event.rttMs) } }
-      : { level: 6, message: 'connected: bytes go round', fields: { rttMs: round(event.rttMs) } };
+    return {
+      ...(state.connected && before.failedBeats === 0
+        ? { level: 7, message: 'heartbeat' }
+        : { level: 6, message: event.rttMs === null ? 'connected: ssh is logged in' : 'connected: bytes go round' }),
+      fields: event.rttMs === null ? {} : { rttMs: round(event.rttMs) },
+    };
+  if (event.type === 'beatRefused')
+    return {
+      level: isNews(state, event) ? 4 : 7,
+      message: 'heartbeat refused: the server answers, so ssh stays',
+      fields: { reason: event.reason, detail: event.detail },
+    };
   if (event.type === 'beatFailed')
     return {
       level: 4,

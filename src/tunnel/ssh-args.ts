@@ -116,13 +116,14 @@ const configPath = (path: string): string => {
 export const forwardArgs = (forward: DocumentForward): [flag: '-L' | '-R' | '-D', spec: string] => {
   switch (forward.kind) {
     case 'local':
-      return ['-L', `${endpoint(forward.listen)}:${endpoint(forward.target)}`];
+      return ['-L', `${endpointText(forward.listen)}:${endpointText(forward.target)}`];
     case 'remote':
-      return ['-R', `${endpoint(forward.listen)}:${endpoint(forward.target)}`];
+      return ['-R', `${endpointText(forward.listen)}:${endpointText(forward.target)}`];
     case 'dynamic':
-      return ['-D', endpoint(forward.listen)];
+      return ['-D', endpointText(forward.listen)];
   }
 };
 
-const endpoint = (place: Endpoint): string =>
+/** host:port, IPv6 in brackets, or a path. */
+export const endpointText = (place: Endpoint): string =>
   'path' in place ? place.path : `${place.host.includes(':') ? `[${place.host}]` : place.host}:${place.port}`;

@@ -1,8 +1,11 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'vitest';
 import { type Autossh, type AutosshOptions, startAutossh } from './autossh.ts';
 import { type Service, startService } from './echo.ts';
 import { type NetPath, startNetPath } from './netns.ts';
+import { type Relay, startRelay } from './relay.ts';
+import { type Resident, startResident } from './resident.ts';
 import { type Sshd, startSshd } from './sshd.ts';
 
 type InTest = Pick<TestContext, 'onTestFinished'>;
@@ -43,4 +46,23 @@ export const networkIn = async (
   const sshd = await sshdIn(context, { host, port: 22, wrap: path.at('server'), config, keyOptions });
   const service = await serviceIn(context, { path: join(sshd.dir, 'service') });
   return { path, sshd, service };
+};
+
+/** A sidecar for one test. */
+export const residentIn = async (
+  { onTestFinished }: InTest,
+  ...options: Parameters<typeof startResident>
+): Promise<Resident> => {
+  const resident = await startResident(...options);
+  onTestFinished(async () => void (await resident.stop()));
+  return resident;
+};
+
+/** The same sshd behind a stretch of network that can be cut. */
+export const behindRelay = async ({ onTestFinished }: InTest, sshd: Sshd): Promise<{ relay: Relay; sshd: Sshd }> => {
+  const relay = await startRelay({ host: sshd.host, port: sshd.port });
+  onTestFinished(() => relay.close());
+  const knownHosts = join(sshd.dir, `known_hosts_${relay.port}`);
+  writeFileSync(knownHosts, readFileSync(sshd.knownHosts, 'utf8').replace(`:${sshd.port} `, `:${relay.port} `));
+  return { relay, sshd: { ...sshd, port: relay.port, knownHosts } };
 };

@@ -14,6 +14,8 @@ const SIDECAR = resolve(import.meta.dirname, '../../dist/autossh-operator.cjs');
 
 export type Resident = {
   readonly child: ChildProcess;
+  /** Its private directory; TMPDIR too. */
+  readonly root: string;
   /** Where its volumes are mounted; `put` replaces a file there at once, as a volume's swap does. */
   put(path: string, content: string | null): void;
   /** The ConfigMap as the controller would write it for this specification. */
@@ -72,7 +74,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     { state: () => text },
   );
   return {
-    ...{ child, put, configure, get, status },
+    ...{ child, root, put, configure, get, status },
     shows: (what, is) =>
       until(
         what,
@@ -80,14 +82,15 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
           const now = await status();
           return is(now) && now;
         },
-        { deadlineMs: 60_000, state: () => text },
+        { deadlineMs: 60_000, everyMs: 50, state: () => text },
       ) as Promise<PodStatus>,
     log: () =>
       text
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line) as Record<string, unknown>),
-    ssh: () => descendantsOf(child.pid ?? 0).find(({ name, parent }) => name === 'ssh' && parent === child.pid),
+    ssh: () =>
+      descendantsOf(child.pid ?? 0).find((one) => one.name === 'ssh' && one.parent === child.pid && isTunnel(one)),
     stop: async () => {
       const all = descendantsOf(child.pid ?? 0);
       child.kill('SIGTERM');
@@ -97,4 +100,13 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
       return code;
     },
   };
+};
+
+/** Clients of the control socket are called ssh too. */
+const isTunnel = ({ pid }: Process): boolean => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes('-N');
+  } catch {
+    return false;
+  }
 };

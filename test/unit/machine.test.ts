@@ -329,6 +329,7 @@ const everyEvent: Event[] = [
   { type: 'exited', code: 255, signal: null, reason: 'Unknown', detail: '' },
   { type: 'beatOk', rttMs: 1 },
   { type: 'beatFailed', reason: 'HeartbeatLost', detail: '' },
+  { type: 'beatRefused', reason: 'TargetUnreachable', detail: '' },
   ...(['wait', 'alarm', 'connect', 'kill', 'lifetime'] as const).map((type) => ({ type })),
   { type: 'wake' },
   { type: 'restart', why: 'signal' },

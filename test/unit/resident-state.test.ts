@@ -1,7 +1,13 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type Event, newTunnel, step, type Tunnel } from '../../src/tunnel/machine.ts';
 import { residentPolicy } from '../../src/tunnel/policy-resident.ts';
-import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../../src/tunnel/resident-state.ts';
+import {
+  longestSilenceMs,
+  narrate,
+  newResidentState,
+  observe,
+  type ResidentState,
+} from '../../src/tunnel/resident-state.ts';
 
 const policy = residentPolicy({
   bornAt: 0,
@@ -15,7 +21,7 @@ const policy = residentPolicy({
 });
 
 /** What is told after these events, one a second. */
-const after = (...events: Event[]): { state: ResidentState; tunnel: Tunnel } => {
+const lived = (...events: Event[]): { state: ResidentState; tunnel: Tunnel } => {
   let tunnel = newTunnel(0);
   let state = newResidentState;
   events.forEach((event, index) => {
@@ -31,8 +37,8 @@ const ok: Event = { type: 'beatOk', rttMs: 3 };
 const lost: Event = { type: 'beatFailed', reason: 'HeartbeatLost', detail: 'nothing came' };
 
 it('is connected when bytes went round, not when ssh has logged in', () => {
-  expect(after(...up).state).toMatchObject({ connected: false, everConnected: false, starts: 1 });
-  expect(after(...up, ok).state).toMatchObject({
+  expect(lived(...up).state).toMatchObject({ connected: false, everConnected: false, starts: 1 });
+  expect(lived(...up, ok).state).toMatchObject({
     connected: true,
     everConnected: true,
     connectedSince: 5_000,
@@ -42,29 +48,74 @@ it('is connected when bytes went round, not when ssh has logged in', () => {
 });
 
 it('stays connected over a beat that failed once, and is not after the threshold', () => {
-  expect(after(...up, ok, { type: 'alarm' }, lost).state).toMatchObject({ connected: true, failures: 0 });
-  expect(after(...up, ok, { type: 'alarm' }, lost, { type: 'alarm' }, lost).state).toMatchObject({
+  expect(lived(...up, ok, { type: 'alarm' }, lost).state).toMatchObject({ connected: true, failures: 0 });
+  expect(lived(...up, ok, { type: 'alarm' }, lost, { type: 'alarm' }, lost).state).toMatchObject({
     ...{ connected: false, connectedSince: null, everConnected: true, reason: 'HeartbeatLost', failures: 1 },
   });
 });
 
 it('has the reason of the last failure until bytes go round again', () => {
   const refused: Event = { type: 'exited', code: 255, signal: null, reason: 'AuthFailed', detail: 'Permission denied' };
-  expect(after(...up, refused).state).toMatchObject({
+  expect(lived(...up, refused).state).toMatchObject({
     connected: false,
     reason: 'AuthFailed',
     detail: 'Permission denied',
     failures: 1,
   });
-  expect(after(...up, refused, { type: 'wait' }, { type: 'spawned', pid: 2 }).state).toMatchObject({
+  expect(lived(...up, refused, { type: 'wait' }, { type: 'spawned', pid: 2 }).state).toMatchObject({
     reason: 'AuthFailed',
     failures: 1,
   });
 });
 
+describe('a beat that the server refuses', () => {
+  const refused: Event = { type: 'beatRefused', reason: 'TargetUnreachable', detail: 'connect failed' };
+  const alarm: Event = { type: 'alarm' };
+
+  it('is no connection, but no reason to end ssh either, however often it comes', () => {
+    const { state, tunnel } = lived(...up, ok, alarm, refused, alarm, refused, alarm, refused);
+    expect(tunnel).toMatchObject({ state: 'Connected', failedBeats: 0, beating: false });
+    expect(tunnel.alarmAt).not.toBe(null);
+    expect(state).toMatchObject({
+      ...{ connected: false, sessionUp: true, connectedSince: null, reason: 'TargetUnreachable', failures: 1 },
+      detail: 'connect failed',
+    });
+    expect(lived(...up, ok, alarm, refused, alarm, ok).state).toMatchObject({ connected: true, reason: null });
+  });
+
+  it('starts the count of lost beats anew: the server was heard', () => {
+    expect(lived(...up, ok, alarm, lost, alarm, refused, alarm, lost).tunnel).toMatchObject({
+      ...{ state: 'Connected', failedBeats: 1 },
+    });
+    expect(lived(...up, ok, alarm, refused, alarm, lost, alarm, lost)).toMatchObject({
+      tunnel: { state: 'Ending' },
+      state: { sessionUp: false, reason: 'HeartbeatLost', failures: 2 },
+    });
+  });
+
+  it('is told once as a warning, and again when bytes go round', () => {
+    const level = (before: Event[], event: Event) => {
+      const was = lived(...up, ...before, alarm);
+      const now = { at: 99_000, random: 0.5 };
+      return narrate(was.state, was.tunnel, event, step(was.tunnel, event, now, policy).tunnel, now)?.level;
+    };
+    expect(level([ok], refused)).toBe(4);
+    expect(level([ok, alarm, refused], refused)).toBe(7);
+    expect(level([ok, alarm, refused], ok)).toBe(6);
+    expect(level([], ok)).toBe(6);
+    expect(level([ok], ok)).toBe(7);
+  });
+});
+
+it('is connected without a beat where none is made, and claims none', () => {
+  expect(lived(...up, { type: 'beatOk', rttMs: null }).state).toMatchObject({
+    ...{ connected: true, sessionUp: true, lastBeatAt: null, lastRttMs: null },
+  });
+});
+
 it('knows how long nothing may happen in each state', () => {
   const limits = { connectDeadlineMs: 20_000, periodMs: 5_000, timeoutMs: 3_000, killGraceMs: 2_000 };
-  expect(longestSilenceMs(after(...up).tunnel, limits)).toBe(8_000);
-  expect(longestSilenceMs(after({ type: 'start' }, { type: 'spawned', pid: 1 }).tunnel, limits)).toBe(20_000);
-  expect(longestSilenceMs(after({ type: 'suspend' }).tunnel, limits)).toBe(null);
+  expect(longestSilenceMs(lived(...up).tunnel, limits)).toBe(8_000);
+  expect(longestSilenceMs(lived({ type: 'start' }, { type: 'spawned', pid: 1 }).tunnel, limits)).toBe(20_000);
+  expect(longestSilenceMs(lived({ type: 'suspend' }).tunnel, limits)).toBe(null);
 });

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { channelHeartbeat } from '../../src/supervisor/heartbeat-channel.ts';
+import { autoHeartbeat } from '../../src/supervisor/heartbeat-auto.ts';
 import { until } from '../support/until.ts';
 
 /** The process does nothing, not even look at its sockets, as on a machine that is too busy. */
@@ -15,7 +15,7 @@ it('welcomes the way back that is there before the way out is known to be open',
   const helpers: ChildProcess[] = [];
   const { signal } = new AbortController();
   writeFileSync(join(dir, 'ctl'), '');
-  const heartbeat = channelHeartbeat({
+  const heartbeat = autoHeartbeat({
     control: {
       dir,
       path: join(dir, 'ctl'),
@@ -27,7 +27,9 @@ it('welcomes the way back that is there before the way out is known to be open',
         await until('a way out', () => existsSync(out));
         return { ok: true, output: '' };
       },
-      remove: () => rmSync(dir, { recursive: true, force: true }),
+      cancel: async () => ({ ok: true, output: '' }),
+      channel: async () => ({ is: 'Opened' }),
+      remove: () => {},
     },
     message: '',
     timeoutMs: 10_000,
@@ -43,5 +45,6 @@ it('welcomes the way back that is there before the way out is known to be open',
   } finally {
     heartbeat.close();
     for (const helper of helpers) helper.kill('SIGKILL');
+    rmSync(dir, { recursive: true, force: true });
   }
 });

@@ -1,0 +1,66 @@
+import { join } from 'node:path';
+import { beatText } from './beat-text.ts';
+import { loggedIn } from './control-login.ts';
+import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
+import { judged } from './heartbeat-judged.ts';
+import type { FarOptions } from './heartbeat-options.ts';
+import { pingHeartbeat } from './heartbeat-ping.ts';
+import { dial, read, TimeoutError } from './socket-io.ts';
+import { errorText } from './system-error.ts';
+
+/**
+ * A text to an echo service beside the server, and back on the same connection: autossh's second design, by a private unix socket in
+ * place of its fixed port. An echo service that does not answer while the server does is said, and ssh stays.
+ */
+export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Heartbeat => {
+  const { control } = options;
+  const out = join(control.dir, `echo-out${tag}`);
+  const way = ['-L', `${out}:127.0.0.1:${port}`];
+  const service = `the echo service at 127.0.0.1:${port} of the server`;
+  const ping = pingHeartbeat(options, tag);
+  let isOpen = false;
+
+  const add = async (): Promise<string | null> => {
+    const added = await control.forward(way, options.timeoutMs);
+    isOpen = added.ok;
+    return added.ok ? null : added.problem;
+  };
+
+  const ask = async (timeoutMs: number, signal: AbortSignal): Promise<Beat> => {
+    const started = performance.now();
+    const text = beatText(options.message);
+    const refusal = options.refusals.watch();
+    options.expectNoise(1);
+    try {
+      const socket = await dial({ path: out }, timeoutMs, signal);
+      socket.write(text);
+      const came = await read(socket, text.length, timeoutMs, signal).finally(() => socket.destroy());
+      if (came.length > 0) options.expectNoise(0);
+      if (came.equals(text)) return { ok: true, rttMs: performance.now() - started };
+      if (came.length > 0) return refused('TargetUnreachable', `${service} answered with other bytes than it was sent`);
+      return refused('TargetUnreachable', `${service} closed the connection: ${refusal() ?? 'no answer'}`);
+    } catch (problem) {
+      if (!(problem instanceof TimeoutError)) return lost(errorText(problem));
+      return lost(`${service} did not answer within ${timeoutMs} ms`);
+    }
+  };
+
+  return {
+    method: 'Echo',
+    sshArgs: [],
+    open: async (signal) => {
+      await loggedIn(control, signal);
+      await add();
+    },
+    beat: async (signal) => {
+      const problem = isOpen ? null : await add();
+      if (problem !== null) return lost(problem);
+      return judged(ask, ping.within, options.timeoutMs, signal);
+    },
+    leave: async () => {
+      await control.cancel(way, options.timeoutMs);
+      await ping.leave?.();
+    },
+    close: () => ping.close(),
+  };
+};

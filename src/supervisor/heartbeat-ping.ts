@@ -1,0 +1,67 @@
+import { join } from 'node:path';
+import { debug } from '../tunnel/log-line.ts';
+import { loggedIn } from './control-login.ts';
+import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
+import type { ChannelOptions } from './heartbeat-options.ts';
+import { dial, read, TimeoutError } from './socket-io.ts';
+import { errorText } from './system-error.ts';
+
+/** A ping that may also be asked for beside another heartbeat, with a time of its own. */
+export type PingHeartbeat = Heartbeat & {
+  readonly within: (timeoutMs: number, signal: AbortSignal) => Promise<Beat>;
+};
+
+/** A port that no server serves: opening a channel to it brings the server's refusal, and with it the proof that it lives. */
+const REFUSED_PORT = 1;
+
+/**
+ * A channel that the server must refuse. Its refusal takes a round trip like any answer, and no server can forbid it, not even with
+ * DisableForwarding: the listener is our own.
+ */
+export const pingHeartbeat = (options: ChannelOptions, tag = ''): PingHeartbeat => {
+  const { control, log } = options;
+  const out = join(control.dir, `ping${tag}`);
+  const way = ['-L', `${out}:127.0.0.1:${REFUSED_PORT}`];
+  let isOpen = false;
+
+  const missed = (detail: string): Beat => {
+    log(debug(`heartbeat: ${detail}`));
+    return lost(detail);
+  };
+
+  /** Asks ssh alone, not the server. */
+  const add = async (): Promise<string | null> => {
+    const added = await control.forward(way, options.timeoutMs);
+    isOpen = added.ok;
+    return added.ok ? null : added.problem;
+  };
+
+  const within = async (timeoutMs: number, signal: AbortSignal): Promise<Beat> => {
+    const problem = isOpen ? null : await add();
+    if (problem !== null) return missed(problem);
+    const started = performance.now();
+    options.expectNoise(1);
+    try {
+      const socket = await dial({ path: out }, timeoutMs, signal);
+      await read(socket, 1, timeoutMs, signal).finally(() => socket.destroy());
+      return { ok: true, rttMs: performance.now() - started };
+    } catch (problem) {
+      return missed(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
+    }
+  };
+
+  return {
+    method: 'Ping',
+    sshArgs: [],
+    open: async (signal) => {
+      await loggedIn(control, signal);
+      await add();
+    },
+    beat: (signal) => within(options.timeoutMs, signal),
+    within,
+    leave: async () => {
+      if (isOpen) await control.cancel(way, options.timeoutMs);
+    },
+    close: () => {},
+  };
+};
