@@ -15,6 +15,7 @@ import { noHeartbeat } from './heartbeat-fixed.ts';
 import { prepareLogins } from './login-files.ts';
 import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
 import { type ResidentView, serveResident } from './resident-http.ts';
+import { serveResidentPage } from './resident-page.ts';
 import { type Launch, type Running, runTunnel, type Unable } from './run-tunnel.ts';
 import { createStderrRelay } from './stderr-relay.ts';
 import { trimMemoryLater } from './trim-memory.ts';
@@ -24,6 +25,8 @@ export type ResidentOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where probes, metrics and status are served. */
   readonly listen: { readonly host?: string | undefined; readonly port: number };
+  /** Port on loopback of the page for a person and the full status; 0 is none. */
+  readonly pagePort: number;
   readonly version: string;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
@@ -53,6 +56,7 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   let view = (): ResidentView => waiting(read);
   const server = await serveResident(() => view(), metrics, options.listen);
   log.line(6, 'probes, metrics and status', { port: options.listen.port });
+  const page = await serveResidentPage(() => view(), options, log);
   try {
     read = await configured(read, options, log, stopped.signal);
     if (!read.ok) return 0;
@@ -60,8 +64,10 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
     view = resident.view;
     return await resident.done;
   } finally {
-    server.close();
-    server.closeAllConnections();
+    for (const one of [server, page]) {
+      one?.close();
+      one?.closeAllConnections();
+    }
     await stderr.flush(FLUSH_MS);
   }
 };
@@ -76,6 +82,7 @@ const warn = (read: ReadConfig, log: JsonLog): void => {
 const waiting = (read: ReadConfig): ResidentView => ({
   state: { ...newResidentState, reason: 'BadConfiguration' },
   ...{ tunnel: nameOf(read), generation: 0, method: 'None', waitsForTunnel: true, unwell: null },
+  config: null,
   configProblem: read.ok ? null : read.problem,
 });
 
@@ -264,6 +271,7 @@ const keepUp = (
     method: current.method,
     waitsForTunnel: config.document.startup === 'WaitForTunnel',
     unwell: unwell(),
+    config,
   });
   const unwell = (): string | null => {
     const limit = longestSilenceMs(running.tunnel(), {

@@ -1,5 +1,6 @@
 import type { Reason } from '../api/reasons.ts';
 import type { Event, Now, Tunnel } from './machine.ts';
+import { newResidentPast, type ResidentPast, remember } from './resident-past.ts';
 
 /** What is worth telling of a resident tunnel, kept up to date from its transitions alone. Times are Unix milliseconds. */
 export type ResidentState = {
@@ -15,6 +16,7 @@ export type ResidentState = {
   readonly failures: number;
   /** Whether any beat ever came back: what a startup probe waits for. */
   readonly everConnected: boolean;
+  readonly past: ResidentPast;
 };
 
 export const newResidentState: ResidentState = {
@@ -28,6 +30,7 @@ export const newResidentState: ResidentState = {
   starts: 0,
   failures: 0,
   everConnected: false,
+  past: newResidentPast,
 };
 
 /**
@@ -41,6 +44,12 @@ export const observe = (
   after: Tunnel,
   unixMs: number,
 ): ResidentState => {
+  const now = present(state, before, event, after, unixMs);
+  const failed = now.failures > state.failures;
+  return { ...now, past: remember(state.past, { before, event, after, connected: now.connected, failed }, unixMs) };
+};
+
+const present = (state: ResidentState, before: Tunnel, event: Event, after: Tunnel, unixMs: number): ResidentState => {
   const moved: ResidentState = { ...state, suspended: after.state === 'Suspended', starts: after.starts };
   if (event.type === 'beatOk' && after.state === 'Connected')
     return {

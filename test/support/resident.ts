@@ -20,6 +20,8 @@ export type Resident = {
   configure(spec: Parameters<typeof tunnelOf>[0]): void;
   get(path: string): Promise<{ status: number; body: string }>;
   status(): Promise<PodStatus>;
+  /** Address of its page for a person. */
+  readonly page: string;
   /** Waits until the status is so. */
   shows(what: string, is: (status: PodStatus) => boolean): Promise<PodStatus>;
   /** Its log so far, one object per line. */
@@ -48,6 +50,8 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
   if (spec !== null) configure(spec);
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
+  const pagePort = await freePort();
+  args.push('--page-port', String(pagePort));
   const child = spawn(SIDECAR, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '' },
@@ -72,7 +76,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     { state: () => text },
   );
   return {
-    ...{ child, put, configure, get, status },
+    ...{ child, put, configure, get, status, page: `http://127.0.0.1:${pagePort}/` },
     shows: (what, is) =>
       until(
         what,
