@@ -156,8 +156,8 @@ export const statusPageScript = (): void => {
     s.failures.toReversed().map((one) => {
       const many = one.count === 1 ? [] : [` ${one.count} times since `, clock(one.first)];
       const head = make('p', '', clock(one.last), ' ', make('strong', '', one.reason), ...many);
-      const words = make('p', '', one.detail);
-      return make('li', '', head, words, ...(one.lines.length === 0 ? [] : [make('pre', '', one.lines.join('\n'))]));
+      const words = one.lines.includes(one.detail) ? [] : [make('p', '', one.detail)];
+      return make('li', '', head, ...words, ...(one.lines.length === 0 ? [] : [make('pre', '', one.lines.join('\n'))]));
     });
 
   const show = (s: StatusPageData): void => {

@@ -22,6 +22,8 @@ const SSH_TESTS = {
   logger: 'bsdutils',
   socat: 'socat',
   script: 'bsdutils',
+  promtool: 'prometheus',
+  'chromium-headless-shell': 'chromium-headless-shell',
 };
 const API = { etcd: 'etcd-server' };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
