@@ -19,6 +19,7 @@ export type Resident = {
   /** The ConfigMap as the controller would write it for this specification. */
   configure(spec: Parameters<typeof tunnelOf>[0]): void;
   get(path: string): Promise<{ status: number; body: string }>;
+  readonly url: string;
   status(): Promise<PodStatus>;
   /** Address of its page for a person. */
   readonly page: string;
@@ -76,7 +77,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     { state: () => text },
   );
   return {
-    ...{ child, put, configure, get, status, page: `http://127.0.0.1:${pagePort}/` },
+    ...{ child, put, configure, get, status, url: `http://127.0.0.1:${port}/`, page: `http://127.0.0.1:${pagePort}/` },
     shows: (what, is) =>
       until(
         what,
