@@ -1,5 +1,4 @@
-import type { Server } from 'node:http';
-import { type Answer, serveHttp } from '../telemetry/http-server.ts';
+import { type Answer, type HttpServer, serveHttp } from '../telemetry/http-server.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import type { ResidentState } from '../tunnel/resident-state.ts';
 import type { ResidentConfig } from './resident-config.ts';
@@ -28,7 +27,7 @@ export const serveResident = (
   view: () => ResidentView,
   metrics: TunnelMetrics,
   listen: { host?: string | undefined; port: number },
-): Promise<Server> =>
+): Promise<HttpServer> =>
   serveHttp(
     {
       '/startupz': () => startup(view()),

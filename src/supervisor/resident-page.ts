@@ -1,5 +1,4 @@
-import type { Server } from 'node:http';
-import { serveHttp } from '../telemetry/http-server.ts';
+import { type HttpServer, serveHttp } from '../telemetry/http-server.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { PAGE_HEADERS, statusPage } from '../telemetry/status-page.ts';
 import { fullStatus } from './full-status.ts';
@@ -16,7 +15,7 @@ export const serveResidentPage = async (
   view: () => ResidentView,
   { pagePort, version }: { readonly pagePort: number; readonly version: string },
   log: JsonLog,
-): Promise<Server | null> => {
+): Promise<HttpServer | null> => {
   if (pagePort === 0) return null;
   const page = { status: 200, body: statusPage, type: 'text/html; charset=utf-8', headers: PAGE_HEADERS };
   try {

@@ -6,8 +6,10 @@ import { REASONS } from '../api/reasons.ts';
 import { createJsonLog, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics, type TunnelMetrics } from '../telemetry/metrics.ts';
 import { createSink } from '../telemetry/sink.ts';
+import { narrate } from '../tunnel/narrate.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
-import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { isRepeating, noOutage } from '../tunnel/quiet-repeats.ts';
+import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import { createControlSocket } from './control-socket.ts';
 import { channelHeartbeat } from './heartbeat-channel.ts';
@@ -64,10 +66,8 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
     view = resident.view;
     return await resident.done;
   } finally {
-    for (const one of [server, page]) {
-      one?.close();
-      one?.closeAllConnections();
-    }
+    server.close();
+    page?.close();
     await stderr.flush(FLUSH_MS);
   }
 };
@@ -127,13 +127,14 @@ const keepUp = (
   let config = first;
   let configProblem: string | null = null;
   let state: ResidentState = newResidentState;
+  let outage = noOutage;
   let method = 'None';
   let lastEventAt = performance.now();
   let recycle: NodeJS.Timeout | undefined;
   const dir = mkdtempSync(join(tmpdir(), 'autossh-login-'));
   const relay = createStderrRelay({
     write: (bytes) => {
-      for (const line of bytes.toString().trimEnd().split('\n')) log.line(6, 'ssh', { line });
+      for (const line of bytes.toString().trimEnd().split('\n')) log.line(isRepeating(outage) ? 7 : 6, 'ssh', { line });
     },
     flush: async () => {},
   });
@@ -200,8 +201,9 @@ const keepUp = (
       count(was, state, event.type === 'spawned');
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
       if (event.type === 'beatOk') metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
-      const line = narrate(before, event, after, now);
-      if (line !== null) log.line(line.level, line.message, line.fields);
+      const told = narrate(outage, { before, event, after, failed: state.failures > was.failures }, now);
+      outage = told.outage;
+      if (told.line !== null) log.line(told.line.level, told.line.message, told.line.fields);
       if (!was.connected && state.connected) lifetime();
     },
   });

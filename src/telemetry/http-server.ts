@@ -1,5 +1,7 @@
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
+import { createServer as createListener } from 'node:net';
 import { limitConnections } from './limit-connections.ts';
+import { oneRequest } from './one-request.ts';
 
 /** What a path answers: a status, a text, and headers beyond those that every answer has. */
 export type Answer = {
@@ -17,21 +19,23 @@ export type Listen = {
   readonly calledBy?: readonly string[];
 };
 
+export type HttpServer = {
+  /** Closes its port and every connection. */
+  close(): void;
+};
+
 /** Probes and scrapes are small and quick; whoever is not gets cut off, so that nobody can hold the supervisor's memory. */
-const LONGEST_REQUEST_MS = 5_000;
-/** Node looks for requests that take too long only this often. */
-const LOOK_EVERY_MS = 2_500;
-const MOST_HEADER_BYTES = 8_192;
+const LIMITS = { mostBytes: 8_192, deadlineMs: 5_000 };
 const MOST_CONNECTIONS = 64;
 
 /**
  * Serves GET and HEAD for a fixed set of paths. Resolves once it listens; rejects with the system's error. One connection serves one
  * request: a kubelet asks every few seconds, and a kept connection would only hold memory.
  */
-export const serveHttp = (routes: Routes, listen: Listen): Promise<Server> => {
+export const serveHttp = (routes: Routes, listen: Listen): Promise<HttpServer> => {
   const { calledBy } = listen;
-  const options = { maxHeaderSize: MOST_HEADER_BYTES, keepAlive: false, connectionsCheckingInterval: LOOK_EVERY_MS };
-  const server = createServer(options, (request, response) => {
+  // It parses and answers, and never listens itself.
+  const http = createServer({ maxHeaderSize: LIMITS.mostBytes }, (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     const reply = ({ status, body, type = 'text/plain; charset=utf-8', headers = {} }: Answer) => {
@@ -55,20 +59,21 @@ export const serveHttp = (routes: Routes, listen: Listen): Promise<Server> => {
       .then(route)
       .then(reply, () => reply({ status: 500, body: 'internal error\n' }));
   });
-  server.requestTimeout = LONGEST_REQUEST_MS;
-  server.headersTimeout = LONGEST_REQUEST_MS;
-  server.timeout = LONGEST_REQUEST_MS;
-  // Requests that come in one piece behind the first would all be answered into memory.
-  server.maxRequestsPerSocket = 1;
-  server.on('dropRequest', (_request, socket) => socket.destroy());
-  limitConnections(server, MOST_CONNECTIONS);
+  const server = createListener({ allowHalfOpen: true }, (socket) =>
+    oneRequest(socket, LIMITS, (stream) => http.emit('connection', stream)),
+  );
+  const connections = limitConnections(server, MOST_CONNECTIONS);
+  const close = (): void => {
+    server.close();
+    connections.closeAll();
+  };
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     // Without a host: all addresses, also where IPv6 is switched off.
     server.listen({ port: listen.port, ...(listen.host === undefined ? {} : { host: listen.host }) }, () => {
       server.off('error', reject);
       server.on('error', () => {});
-      resolve(server);
+      resolve({ close });
     });
   });
 };

@@ -1,11 +1,10 @@
-import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 
 /**
  * Keeps a server to `most` connections. One too many costs the oldest one of the address that has the most: who is new is always heard,
  * so that a client that holds everything it can get takes no probe from a kubelet.
  */
-export const limitConnections = (server: Server, most: number): void => {
+export const limitConnections = (server: Server, most: number): { closeAll(): void } => {
   /** By address, each in the order in which they came. */
   const open = new Map<string, Set<Socket>>();
   let count = 0;
@@ -35,4 +34,9 @@ export const limitConnections = (server: Server, most: number): void => {
     forget(from, oldest);
     oldest.destroy();
   });
+  return {
+    closeAll: () => {
+      for (const sockets of open.values()) for (const socket of sockets) socket.destroy();
+    },
+  };
 };
