@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { runController } from '../operator/run-controller.ts';
 import { createJsonLog } from '../telemetry/json-log.ts';
+import { logFormat } from '../telemetry/pretty-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 
 const LEVELS = { debug: 7, info: 6, warn: 4, error: 3 } as const;
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     'webhook-port': { type: 'string', default: '9443' },
     'health-port': { type: 'string', default: '8081' },
     'metrics-port': { type: 'string', default: '8080' },
+    'log-format': { type: 'string' },
   },
 });
 const { image, 'image-pull-policy': policy } = values;
@@ -28,7 +30,11 @@ if (image === undefined || (policy !== 'Always' && policy !== 'IfNotPresent' && 
 }
 
 const stderr = createSink(2);
-const log = createJsonLog(stderr, { program: 'autossh-operator' });
+const log = createJsonLog(
+  stderr,
+  { program: 'autossh-operator' },
+  logFormat(values['log-format'], process.stderr.isTTY),
+);
 const stop = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
 void runController(

@@ -2,6 +2,7 @@ import '../supervisor/sigusr1.ts';
 import { parseArgs } from 'node:util';
 import { HEALTH_PORT, pagePortOf } from '../api/names.ts';
 import { superviseResident } from '../supervisor/supervise-resident.ts';
+import { logFormat } from '../telemetry/pretty-log.ts';
 
 const { values } = parseArgs({
   args: process.argv.slice(3),
@@ -10,6 +11,8 @@ const { values } = parseArgs({
     'http-port': { type: 'string', default: String(HEALTH_PORT) },
     // On loopback only; 0 is none. Default: 100 above --http-port.
     'page-port': { type: 'string' },
+    // Default: pretty where stderr is a terminal, else json.
+    'log-format': { type: 'string' },
     root: { type: 'string' },
   },
 });
@@ -20,5 +23,6 @@ void superviseResident({
   listen: { host: values['http-host'], port },
   pagePort: Number(values['page-port'] ?? pagePortOf(port)),
   ...(values.root === undefined ? {} : { root: values.root }),
+  logFormat: logFormat(values['log-format'], process.stderr.isTTY),
   version: process.env['AUTOSSH_OPERATOR_VERSION'] ?? 'unknown',
 }).then((code) => process.exit(code));

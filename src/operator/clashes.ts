@@ -92,6 +92,8 @@ const healthClaims = ({ tunnel, place }: Planned): Claim[] => {
     host: LOOPBACK,
     who: `the status page of tunnel "${name}" (100 beside its health port)`,
     ...rest,
+    // Two pages meet where two health ports do: that is said once.
+    group: 'status pages',
   };
   return place.hostNetwork ? [probes] : [probes, page];
 };

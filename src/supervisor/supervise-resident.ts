@@ -5,6 +5,7 @@ import { MOUNT_ROOT } from '../api/hand-over.ts';
 import { REASONS } from '../api/reasons.ts';
 import { createJsonLog, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics, type TunnelMetrics } from '../telemetry/metrics.ts';
+import type { LogFormat } from '../telemetry/pretty-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { narrate } from '../tunnel/narrate.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
@@ -29,6 +30,8 @@ export type ResidentOptions = {
   readonly listen: { readonly host?: string | undefined; readonly port: number };
   /** Port on loopback of the page for a person and the full status; 0 is none. */
   readonly pagePort: number;
+  /** Default: json. */
+  readonly logFormat?: LogFormat;
   readonly version: string;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
@@ -47,7 +50,7 @@ const STUCK_MS = 30_000;
  */
 export const superviseResident = async (options: ResidentOptions): Promise<number> => {
   const stderr = createSink(2);
-  const log = createJsonLog(stderr, { program: 'autossh' });
+  const log = createJsonLog(stderr, { program: 'autossh' }, options.logFormat);
   const stopped = new AbortController();
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
   process.once('SIGTERM', () => stop('SIGTERM'));

@@ -24,7 +24,14 @@ export const narrate = (
   const failure = after.lastFailure;
   if (failed && failure !== null) {
     const { outage: next, telling } = failedAgain(outage, failure, now.at);
-    return { outage: next, line: failureLine(telling, failure, line) };
+    const told = failureLine(telling, failure, line);
+    // Within an outage ssh's own lines are only there for debugging: what is news brings them along.
+    const lines =
+      event.type === 'exited' && telling.tell !== 'nothing' && isRepeating(outage) ? event.lines : undefined;
+    return {
+      outage: next,
+      line: told === null || !lines?.length ? told : { ...told, fields: { ...told.fields, ssh: lines.join('\n') } },
+    };
   }
   if (event.type === 'beatOk' && after.state === 'Connected') {
     const { outage: next, telling } = cameBack(outage, now.at);
