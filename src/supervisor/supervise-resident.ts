@@ -204,7 +204,7 @@ const keepUp = (
       count(was, state, event.type === 'spawned');
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
       if (event.type === 'beatOk') metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
-      const told = narrate(outage, { before, event, after, failed: state.failures > was.failures }, now);
+      const told = narrate(outage, { before, event, after, was, is: state }, now);
       outage = told.outage;
       if (told.line !== null) log.line(told.line.level, told.line.message, told.line.fields);
       if (!was.connected && state.connected) lifetime();

@@ -1,5 +1,6 @@
 import type { Event, Failure, Now, Tunnel } from './machine.ts';
 import { allIsNews, cameBack, failedAgain, isRepeating, noOutage, type Outage, type Telling } from './quiet-repeats.ts';
+import type { ResidentState } from './resident-state.ts';
 
 /** What a log line tells of a transition. Levels are syslog's. */
 export type Line = {
@@ -11,16 +12,22 @@ export type Line = {
 /** What a transition adds to the log, if anything, and what is now known to have been told. */
 export type Narration = { readonly outage: Outage; readonly line: Line | null };
 
+type Told = Pick<ResidentState, 'connected' | 'failures'>;
+export type Transition = {
+  readonly before: Tunnel;
+  readonly event: Event;
+  readonly after: Tunnel;
+  readonly was: Told;
+  readonly is: Told;
+};
+
 /**
  * Tells a transition as a line. What only repeats itself goes down to debugging, with a sum from time to time (quiet-repeats.ts).
- * `failed` says that it counts as a failure, which the state knows (resident-state.ts).
+ * `was` and `is` are what is told elsewhere before and after it (resident-state.ts).
  */
-export const narrate = (
-  outage: Outage,
-  { before, event, after, failed }: { before: Tunnel; event: Event; after: Tunnel; failed: boolean },
-  now: Now,
-): Narration => {
-  const line = lineOf(before, event, after, now);
+export const narrate = (outage: Outage, { before, event, after, was, is }: Transition, now: Now): Narration => {
+  const line = lineOf(before, event, after, was.connected, now);
+  const failed = is.failures > was.failures;
   const failure = after.lastFailure;
   if (failed && failure !== null) {
     const { outage: next, telling } = failedAgain(outage, failure, now.at);
@@ -62,15 +69,18 @@ const recoveryLine = (telling: Telling, rttMs: number, line: Line | null, outage
 };
 
 /** What a transition alone is worth. */
-const lineOf = (before: Tunnel, event: Event, after: Tunnel, now: Now): Line | null => {
+const lineOf = (before: Tunnel, event: Event, after: Tunnel, wasConnected: boolean, now: Now): Line | null => {
   const failure = after.lastFailure;
   if (event.type === 'spawned')
     return { level: 6, message: 'ssh started', fields: { pid: event.pid, starts: after.starts } };
   if (event.type === 'connected') return { level: 7, message: 'ssh logged in', fields: {} };
-  if (event.type === 'beatOk')
-    return before.state === 'Connected' && before.connectedAt !== null && before.failedBeats === 0
-      ? { level: 7, message: 'heartbeat', fields: { rttMs: round(event.rttMs) } }
-      : { level: 6, message: 'connected: bytes go round', fields: { rttMs: round(event.rttMs) } };
+  if (event.type === 'beatOk') {
+    const fields = { rttMs: round(event.rttMs) };
+    if (!wasConnected) return { level: 6, message: 'connected: bytes go round', fields };
+    return before.failedBeats > 0
+      ? { level: 6, message: 'heartbeat is back', fields }
+      : { level: 7, message: 'heartbeat', fields };
+  }
   if (event.type === 'beatFailed')
     return {
       level: 4,

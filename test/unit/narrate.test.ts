@@ -20,7 +20,7 @@ const linesOf = (events: readonly Event[], least = 6): Line[] => {
     const now = { at: (index + 1) * 1_000, random: 0.5 };
     const after = step(tunnel, event, now, policy).tunnel;
     const next = observe(state, tunnel, event, after, now.at);
-    const told = narrate(outage, { before: tunnel, event, after, failed: next.failures > state.failures }, now);
+    const told = narrate(outage, { before: tunnel, event, after, was: state, is: next }, now);
     [tunnel, state, outage] = [after, next, told.outage];
     return told.line === null || told.line.level > least ? [] : [told.line];
   });
@@ -50,7 +50,7 @@ it('tells the first attempt in full, the same again only for debugging, and the 
     expect.stringMatching(/^ssh ended; next start in \d+ ms$/),
     'connected: bytes go round again',
   ]);
-  expect(linesOf(events).at(-1)?.fields).toEqual({ rttMs: 3, downMs: 16_000, attempts: 5 });
+  expect(linesOf(events).at(-1)?.fields).toEqual({ rttMs: 3, downMs: 17_000, attempts: 5 });
   expect(linesOf(events, 7).filter(({ message }) => message.startsWith('ssh ended'))).toHaveLength(5);
 });
 
