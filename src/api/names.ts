@@ -23,6 +23,10 @@ export const RETRY_ANNOTATION = 'autossh.dev/retry';
 export const MAX_TUNNEL_NAME = 40;
 /** Port of the first tunnel's probes, metrics and status on the pod IP; further tunnels of a pod count up. */
 export const HEALTH_PORT = 9322;
+/** Port of the full status and its page on loopback: beside the health port of the same tunnel, so that none meets another's. */
+export const pagePortOf = (healthPort: number): number =>
+  healthPort + PAGE_PORT_OFFSET <= 65535 ? healthPort + PAGE_PORT_OFFSET : healthPort - PAGE_PORT_OFFSET;
+const PAGE_PORT_OFFSET = 100;
 /** uid of the sidecar: uncommon, since an app of the same uid that shares the process namespace could read the key. */
 export const SIDECAR_UID = 27222;
 

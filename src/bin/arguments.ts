@@ -1,4 +1,5 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import { type LogFormat, logFormat } from '../telemetry/pretty-log.ts';
 
 /** What a command of autossh-operator takes. */
 export type CommandLine<T extends ParseArgsOptionsConfig> = {
@@ -55,6 +56,18 @@ export const wholeNumber = (
   /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max
     ? Number(text)
     : refuse(command, usage, `--${option}: expected a whole number, ${min}-${max}; got ${JSON.stringify(text)}`);
+
+/** What `--log-format` says, else what suits stderr; or the end of the process. */
+export const readLogFormat = (
+  { command, usage }: Pick<CommandLine<ParseArgsOptionsConfig>, 'command' | 'usage'>,
+  text: string | undefined,
+): LogFormat => {
+  try {
+    return logFormat(text, process.stderr.isTTY);
+  } catch (error) {
+    return refuse(command, usage, (error as Error).message);
+  }
+};
 
 /** Waits until all is written before the process ends: a pipe may be slower than we are. */
 export const finish = ({ out, err, code }: { out: string; err: string; code: number }): void => {

@@ -1,7 +1,7 @@
 import { runController } from '../operator/run-controller.ts';
 import { createJsonLog } from '../telemetry/json-log.ts';
 import { createSink } from '../telemetry/sink.ts';
-import { readArguments, refuse, wholeNumber } from './arguments.ts';
+import { readArguments, readLogFormat, refuse, wholeNumber } from './arguments.ts';
 
 const LEVELS = { debug: 7, info: 6, warn: 4, error: 3 } as const;
 const FLUSH_MS = 1_000;
@@ -31,6 +31,7 @@ const { values } = readArguments({
     'webhook-port': { type: 'string', default: '9443' },
     'health-port': { type: 'string', default: '8081' },
     'metrics-port': { type: 'string', default: '8080' },
+    'log-format': { type: 'string' },
   },
 });
 const { image, 'image-pull-policy': policy } = values;
@@ -45,7 +46,7 @@ else if (policy !== 'Always' && policy !== 'IfNotPresent' && policy !== 'Never')
   );
 
 const stderr = createSink(2);
-const log = createJsonLog(stderr, { program: 'autossh-operator' });
+const log = createJsonLog(stderr, { program: 'autossh-operator' }, readLogFormat(command, values['log-format']));
 const stop = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
 void runController(

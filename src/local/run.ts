@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { configMapData, documentOf, TUNNEL_VARIABLE } from '../api/hand-over.ts';
-import { HEALTH_PORT } from '../api/names.ts';
+import { HEALTH_PORT, pagePortOf } from '../api/names.ts';
 import { sidecarOf } from '../api/ssh-tunnel.ts';
 import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
+import type { LogFormat } from '../telemetry/pretty-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { untilTold } from './end-signal.ts';
 import { forwardText } from './forward-text.ts';
@@ -25,7 +26,8 @@ export type RunOptions = Inputs & {
   readonly stdin: string;
   /** First port to try for probes, metrics and status; each tunnel has one of its own. */
   readonly httpPort?: number | undefined;
-  /** What starts the process of one tunnel; its directory, `--tunnel NAME` and `--http-port PORT` are put behind. */
+  readonly logFormat: LogFormat;
+  /** What starts the process of one tunnel; its directory and its options are put behind. */
   readonly one: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
 };
@@ -46,7 +48,7 @@ export const run = async (options: RunOptions): Promise<number> => {
     return 1;
   }
   const stderr = createSink(2);
-  const log = createJsonLog(stderr, { program: 'autossh-operator' });
+  const log = createJsonLog(stderr, { program: 'autossh-operator' }, options.logFormat);
   const stop = untilTold();
   const base = makePrivateDirectory();
   try {
@@ -74,14 +76,15 @@ export const run = async (options: RunOptions): Promise<number> => {
   return stop.times() > 1 ? INTERRUPTED : 0;
 };
 
+type Ports = { readonly http: number; readonly page: number };
 type Running = { tunnel: LocalTunnel; generation: number; readonly kept: Kept; readonly directory: TunnelDirectory };
 
 /** The tunnels that run now, and their way to become others. */
-const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptions, log: JsonLog) => {
+const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat }: RunOptions, log: JsonLog) => {
   const running = new Map<string, Running>();
   const ending = new Set<Promise<void>>();
-  /** A port stays its tunnel's for the time of the run, so that whoever looks there finds it again. */
-  const ports = new Map<string, number>();
+  /** Ports stay their tunnel's for the time of the run, so that whoever looks there finds it again. */
+  const ports = new Map<string, Ports>();
   const oneByOne = queue();
   let wanted: readonly LocalTunnel[] = [];
   let born = 0;
@@ -90,14 +93,20 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptio
     const directory = makeTunnelDirectory(join(base, String(born++)));
     directory.put(filesOf(tunnel, 1));
     const args = async () => {
-      const first = ports.get(tunnel.id) ?? sidecarOf(tunnel.tunnel.spec).healthPort ?? httpPort;
-      const port = await oneByOne(async () => {
-        const free = await nextFreePort(first, taken(tunnel.id));
-        ports.set(tunnel.id, free);
-        return free;
+      const before = ports.get(tunnel.id);
+      const first = before?.http ?? sidecarOf(tunnel.tunnel.spec).healthPort ?? httpPort;
+      const { http, page } = await oneByOne(async () => {
+        const http = await nextFreePort(first, taken(tunnel.id));
+        const page = await nextFreePort(before?.page ?? pagePortOf(http), taken(tunnel.id).add(http));
+        ports.set(tunnel.id, { http, page });
+        return { http, page };
       });
-      log.line(6, 'tunnel starts', announcement(running.get(tunnel.id)?.tunnel ?? tunnel, port));
-      return [...one, directory.path, '--tunnel', tunnel.id, '--http-port', String(port)];
+      log.line(6, 'tunnel starts', announcement(running.get(tunnel.id)?.tunnel ?? tunnel, { http, page }));
+      const options = { tunnel: tunnel.id, 'http-port': http, 'page-port': page, 'log-format': logFormat };
+      return [
+        ...[...one, directory.path],
+        ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]),
+      ];
     };
     const onLost = (why: string, pauseMs: number) =>
       log.line(3, 'its supervisor ended; it is started again', { tunnel: tunnel.id, why, pauseMs });
@@ -106,8 +115,11 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT }: RunOptio
   };
 
   /** Ports that are promised: to other tunnels' probes, and to forwards. */
-  const taken = (id: string): ReadonlySet<number> =>
-    new Set([...[...ports].filter(([other]) => other !== id).map(([, port]) => port), ...wanted.flatMap(listenPorts)]);
+  const taken = (id: string): Set<number> =>
+    new Set([
+      ...[...ports].filter(([other]) => other !== id).flatMap(([, { http, page }]) => [http, page]),
+      ...wanted.flatMap(listenPorts),
+    ]);
 
   const end = (id: string, { kept, directory }: Running): void => {
     running.delete(id);
@@ -159,13 +171,14 @@ const queue = () => {
 
 const forwardsOf = ({ tunnel }: LocalTunnel): string => documentOf(tunnel).forwards.map(forwardText).join('; ');
 
-const announcement = (tunnel: LocalTunnel, port: number): Fields => {
+const announcement = (tunnel: LocalTunnel, { http, page }: Ports): Fields => {
   const { user, host, port: sshPort } = tunnel.tunnel.spec.ssh;
   return {
     tunnel: tunnel.id,
     server: `${user}@${host}:${sshPort}`,
     forwards: forwardsOf(tunnel),
-    status: `http://127.0.0.1:${port}/`,
+    page: `http://127.0.0.1:${page}/`,
+    metrics: `http://127.0.0.1:${http}/metrics`,
   };
 };
 

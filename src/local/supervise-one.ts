@@ -1,6 +1,7 @@
 import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { superviseResident } from '../supervisor/supervise-resident.ts';
+import type { LogFormat } from '../telemetry/pretty-log.ts';
 import { ROOT } from './tunnel-directory.ts';
 
 export type OneOptions = {
@@ -10,6 +11,9 @@ export type OneOptions = {
   readonly tunnel: string;
   /** Of 127.0.0.1, for probes, metrics and status. */
   readonly port: number;
+  /** Of 127.0.0.1, for the page for a person. */
+  readonly pagePort: number;
+  readonly logFormat: LogFormat;
   readonly version: string;
 };
 
@@ -18,7 +22,14 @@ export type OneOptions = {
  * standard input, which is a pipe that only the run holds: so it ends with the run, whatever ends that, and takes the copies of the keys
  * along. Resolves with the exit code.
  */
-export const superviseOne = async ({ directory, tunnel, port, version }: OneOptions): Promise<number> => {
+export const superviseOne = async ({
+  directory,
+  tunnel,
+  port,
+  pagePort,
+  logFormat,
+  version,
+}: OneOptions): Promise<number> => {
   process.stdin.resume();
   let isOver = false;
   process.stdin.once('close', () => {
@@ -30,6 +41,7 @@ export const superviseOne = async ({ directory, tunnel, port, version }: OneOpti
     return await superviseResident({
       env: process.env,
       listen: { host: '127.0.0.1', port },
+      ...{ pagePort, logFormat },
       root: join(directory, ROOT),
       logFields: { tunnel },
       version,

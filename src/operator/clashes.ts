@@ -1,4 +1,5 @@
 import { documentOf } from '../api/hand-over.ts';
+import { pagePortOf } from '../api/names.ts';
 import { meet } from '../api/spec-rules.ts';
 import { type SshTunnel, sidecarOf, uidOf } from '../api/ssh-tunnel.ts';
 import { type AppVariable, appVariables } from './app-env.ts';
@@ -53,10 +54,11 @@ type Claim = {
 };
 
 const ALL_ADDRESSES = '*';
+const LOOPBACK = '127.0.0.1';
 
 const portClashes = (planned: readonly Planned[], pod: Pod): string[] => {
   // The pod's own come last, so that the way out is always one of a tunnel.
-  const claims = [...planned.flatMap(forwardClaims), ...planned.map(probeClaim), ...podClaims(pod)];
+  const claims = [...planned.flatMap(forwardClaims), ...planned.flatMap(healthClaims), ...podClaims(pod)];
   return claims.flatMap((one, index) =>
     claims
       .slice(index + 1)
@@ -81,13 +83,20 @@ const forwardClaims = ({ tunnel }: Planned): Claim[] => {
   );
 };
 
-const probeClaim = ({ tunnel, place }: Planned): Claim => ({
-  port: place.healthPort,
-  host: ALL_ADDRESSES,
-  who: `the probes of tunnel "${tunnel.metadata.name}"`,
-  group: `probes of ${tunnel.metadata.name}`,
-  wayOut: 'set sidecar.healthPort of the tunnel',
-});
+const healthClaims = ({ tunnel, place }: Planned): Claim[] => {
+  const { name } = tunnel.metadata;
+  const rest = { group: `probes of ${name}`, wayOut: 'set sidecar.healthPort of the tunnel' };
+  const probes = { port: place.healthPort, host: ALL_ADDRESSES, who: `the probes of tunnel "${name}"`, ...rest };
+  const page = {
+    port: pagePortOf(place.healthPort),
+    host: LOOPBACK,
+    who: `the status page of tunnel "${name}" (100 beside its health port)`,
+    ...rest,
+    // Two pages meet where two health ports do: that is said once.
+    group: 'status pages',
+  };
+  return place.hostNetwork ? [probes] : [probes, page];
+};
 
 /** Where the app listens is not known beyond the port; most listen everywhere. */
 const podClaims = (pod: Pod): Claim[] =>

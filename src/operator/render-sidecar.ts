@@ -37,7 +37,11 @@ export const renderSidecar = (tunnel: SshTunnel, settings: SidecarSettings, plac
     image: settings.image,
     ...(settings.imagePullPolicy === undefined ? {} : { imagePullPolicy: settings.imagePullPolicy }),
     // Only arguments: the entrypoint of the image is tini, which reaps what ssh leaves behind.
-    args: ['autossh-operator', 'sidecar', '--http-port', String(healthPort)],
+    args: [
+      ...['autossh-operator', 'sidecar', '--http-port', String(healthPort)],
+      // There loopback is the node's: hosts, users and ssh's lines are not for everybody on it.
+      ...(hostNetwork ? ['--page-port', '0'] : []),
+    ],
     restartPolicy: 'Always',
     env: [...containerEnv(name), { name: 'TMPDIR', value: PRIVATE_DIR }],
     ...(hostNetwork ? {} : { ports: [{ name: portName, containerPort: healthPort, protocol: 'TCP' }] }),

@@ -7,8 +7,10 @@ import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import { changeBetween, changesBeats } from '../tunnel/config-change.ts';
 import { type ForwardState, forwardStates, type ProbeResult } from '../tunnel/forward-state.ts';
+import { narrate } from '../tunnel/narrate.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
-import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { isRepeating, noOutage } from '../tunnel/quiet-repeats.ts';
+import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
 import { createForwardProbes } from './forward-probes.ts';
 import { noteRefusals } from './refusals.ts';
@@ -48,6 +50,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   let config = first;
   let configProblem: string | null = null;
   let state: ResidentState = newResidentState;
+  let outage = noOutage;
   let lastEventAt = performance.now();
   let recycle: NodeJS.Timeout | undefined;
   /** The ssh that runs, or ran last. */
@@ -55,7 +58,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   const dir = mkdtempSync(join(tmpdir(), 'autossh-login-'));
   const relay = createStderrRelay({
     write: (bytes) => {
-      for (const line of bytes.toString().trimEnd().split('\n')) log.line(6, 'ssh', { line });
+      for (const line of bytes.toString().trimEnd().split('\n')) log.line(isRepeating(outage) ? 7 : 6, 'ssh', { line });
     },
     flush: async () => {},
   });
@@ -137,7 +140,9 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       count(was, state, event.type === 'spawned');
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
       if (event.type === 'beatOk' && event.rttMs !== null) metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
-      const line = narrate(was, before, event, after, now);
+      const told = narrate(outage, { before, event, after, was, is: state }, now);
+      outage = told.outage;
+      const { line } = told;
       const beat = event.type === 'beatOk' || event.type === 'beatRefused' || event.type === 'beatFailed';
       if (line !== null) log.line(line.level, line.message, beat ? { ...line.fields, method: method() } : line.fields);
       if (beat) metrics.method(method());
@@ -218,6 +223,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     forwards: forwards(),
     waitsForTunnel: config.document.startup === 'WaitForTunnel',
     unwell: unwell(),
+    config,
   });
   const unwell = (): string | null => {
     const limit = longestSilenceMs(running.tunnel(), {

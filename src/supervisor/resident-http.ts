@@ -1,8 +1,8 @@
-import type { Server } from 'node:http';
-import { type Answer, serveHttp } from '../telemetry/http-server.ts';
+import { type Answer, type HttpServer, serveHttp } from '../telemetry/http-server.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import type { ForwardState } from '../tunnel/forward-state.ts';
 import type { ResidentState } from '../tunnel/resident-state.ts';
+import type { ResidentConfig } from './resident-config.ts';
 
 /** What the probes and the status tell; asked at each request. */
 export type ResidentView = {
@@ -17,6 +17,8 @@ export type ResidentView = {
   readonly waitsForTunnel: boolean;
   /** Why the supervisor is to be restarted; null: it is well. An outage of the tunnel is no such reason. */
   readonly unwell: string | null;
+  /** What it runs; null before there is a configuration. */
+  readonly config: ResidentConfig | null;
 };
 
 /**
@@ -27,7 +29,7 @@ export const serveResident = (
   view: () => ResidentView,
   metrics: TunnelMetrics,
   listen: { host?: string | undefined; port: number },
-): Promise<Server> =>
+): Promise<HttpServer> =>
   serveHttp(
     {
       '/startupz': () => startup(view()),
@@ -45,7 +47,7 @@ export const serveResident = (
         const { body, type } = await metrics.text();
         return { status: 200, body, type };
       },
-      '/status': () => ({ status: 200, body: `${JSON.stringify(statusOf(view()))}\n`, type: 'application/json' }),
+      '/status': () => ({ status: 200, body: `${JSON.stringify(podStatus(view()))}\n`, type: 'application/json' }),
     },
     listen,
   );
@@ -76,7 +78,7 @@ export type PodStatus = {
   readonly disconnects: number;
 };
 
-const statusOf = ({ state, tunnel, generation, method, forwards, configProblem }: ResidentView): PodStatus => ({
+export const podStatus = ({ state, tunnel, generation, method, forwards, configProblem }: ResidentView): PodStatus => ({
   tunnel,
   connected: state.connected,
   suspended: state.suspended,
@@ -92,4 +94,4 @@ const statusOf = ({ state, tunnel, generation, method, forwards, configProblem }
   disconnects: state.failures,
 });
 
-const time = (unixMs: number | null): string | null => (unixMs === null ? null : new Date(unixMs).toISOString());
+export const time = (unixMs: number | null): string | null => (unixMs === null ? null : new Date(unixMs).toISOString());

@@ -14,6 +14,7 @@ import {
 } from '../tunnel/machine.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type SshProcess, startSsh } from './ssh-process.ts';
+import { isNoise } from './stderr-relay.ts';
 import { createTimers } from './timers.ts';
 
 /** One ssh, about to be started. */
@@ -131,7 +132,7 @@ export const runTunnel = (options: RunOptions): Running => {
       mine.abort(new Error('ssh has ended'));
       launch.heartbeat.close();
       ssh = null;
-      dispatch({ type: 'exited', ...exit, ...explain(lines, exit) });
+      dispatch({ type: 'exited', ...exit, ...explain(lines, exit), lines: lines.filter((line) => !isNoise(line)) });
     };
     ssh = startSsh({
       path: launch.path,

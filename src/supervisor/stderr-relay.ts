@@ -11,6 +11,9 @@ export type StderrRelay = {
 const NOISE =
   /^(?:channel \d+: open failed: |mux_confirm_remote_forward: |mux_client_forward: |muxclient: |(?:Warning|Error): remote port forwarding failed for listen port 0\b|Allocated port \d+ for remote forward to \S*autossh-)/;
 
+/** Whether a line can come from our own heartbeat; such a line never tells why ssh ended. */
+export const isNoise = (line: string): boolean => NOISE.test(line);
+
 /**
  * Passes ssh's stderr on, byte for byte, but for the lines that our own heartbeat causes. ssh writes each of its messages in one
  * piece, so looking at whole pieces is enough; prompts without an end of line pass at once.

@@ -3,18 +3,24 @@ import { MOUNT_ROOT } from '../api/hand-over.ts';
 import { REASONS } from '../api/reasons.ts';
 import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics } from '../telemetry/metrics.ts';
+import type { LogFormat } from '../telemetry/pretty-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { newResidentState } from '../tunnel/resident-state.ts';
 import { configDirectories } from './config-directories.ts';
 import { keepUp } from './keep-up.ts';
 import { type ReadConfig, readResidentConfig } from './resident-config.ts';
 import { type ResidentView, serveResident } from './resident-http.ts';
+import { serveResidentPage } from './resident-page.ts';
 import { watchFiles } from './watch-files.ts';
 
 export type ResidentOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where probes, metrics and status are served. */
   readonly listen: { readonly host?: string | undefined; readonly port: number };
+  /** Port on loopback of the page for a person and the full status; 0 is none. */
+  readonly pagePort: number;
+  /** Default: json. */
+  readonly logFormat?: LogFormat;
   readonly version: string;
   /** On every line of the log: where several tunnels share one, whose it is. */
   readonly logFields?: Fields;
@@ -30,7 +36,7 @@ const FLUSH_MS = 1_000;
  */
 export const superviseResident = async (options: ResidentOptions): Promise<number> => {
   const stderr = createSink(2);
-  const log = createJsonLog(stderr, { program: 'autossh', ...options.logFields });
+  const log = createJsonLog(stderr, { program: 'autossh', ...options.logFields }, options.logFormat);
   const stopped = new AbortController();
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
   process.once('SIGTERM', () => stop('SIGTERM'));
@@ -41,6 +47,7 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   let view = (): ResidentView => waiting(read);
   const server = await serveResident(() => view(), metrics, options.listen);
   log.line(6, 'probes, metrics and status', { port: options.listen.port });
+  const page = await serveResidentPage(() => view(), options, log);
   try {
     read = await configured(read, options, log, stopped.signal);
     if (!read.ok) return 0;
@@ -56,7 +63,7 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
     return await resident.done;
   } finally {
     server.close();
-    server.closeAllConnections();
+    page?.close();
     await stderr.flush(FLUSH_MS);
   }
 };
@@ -71,6 +78,7 @@ const warn = (read: ReadConfig, log: JsonLog): void => {
 const waiting = (read: ReadConfig): ResidentView => ({
   state: { ...newResidentState, reason: 'BadConfiguration' },
   ...{ tunnel: nameOf(read), generation: 0, method: 'None', forwards: [], waitsForTunnel: true, unwell: null },
+  config: null,
   configProblem: read.ok ? null : read.problem,
 });
 

@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { type LogFormat, prettyLine } from './pretty-log.ts';
 import type { Sink } from './sink.ts';
 
 export type Fields = Readonly<Record<string, string | number | boolean | null>>;
@@ -11,8 +12,9 @@ export type JsonLog = {
 
 const PINO_LEVEL = { 3: 'error', 4: 'warn', 6: 'info', 7: 'debug' } as const;
 
-/** One JSON object per line: `time` (ISO 8601), `level` (a word), `msg`, what `base` has, and the fields of the line. */
-export const createJsonLog = (sink: Sink, base: Fields): JsonLog => {
+/** One JSON object per line: `time` (ISO 8601), `level` (a word), `msg`, what `base` has, and the fields of the line; or, pretty, a line of words. */
+export const createJsonLog = (sink: Sink, base: Fields, format: LogFormat = 'json'): JsonLog => {
+  const unsaid = Object.keys(base);
   const log = pino(
     {
       base,
@@ -20,7 +22,7 @@ export const createJsonLog = (sink: Sink, base: Fields): JsonLog => {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (text: string) => sink.write(text) },
+    { write: (text: string) => sink.write(format === 'json' ? text : prettyLine(text, unsaid)) },
   );
   return {
     line: (level, message, fields = {}) => log[PINO_LEVEL[level]](fields, message),

@@ -37,6 +37,8 @@ export type Exit = {
   readonly detail: string;
   /** Set where ssh could not be run at all: the system's words for it. */
   readonly spawnError?: string;
+  /** ssh's last lines, the oldest first; the machine does not look at them. */
+  readonly lines?: readonly string[];
 };
 
 export type RestartWhy = 'signal' | 'monitorPort' | 'remoteForward' | 'changed' | 'lifetime' | 'asked';

@@ -1,5 +1,6 @@
 import type { Reason } from '../api/reasons.ts';
-import type { Event, Now, Tunnel } from './machine.ts';
+import type { Event, Tunnel } from './machine.ts';
+import { newResidentPast, type ResidentPast, remember } from './resident-past.ts';
 
 /** What is worth telling of a resident tunnel, kept up to date from its transitions alone. Times are Unix milliseconds. */
 export type ResidentState = {
@@ -18,6 +19,7 @@ export type ResidentState = {
   readonly failures: number;
   /** Whether any beat ever came back: what a startup probe waits for. */
   readonly everConnected: boolean;
+  readonly past: ResidentPast;
 };
 
 export const newResidentState: ResidentState = {
@@ -32,6 +34,7 @@ export const newResidentState: ResidentState = {
   starts: 0,
   failures: 0,
   everConnected: false,
+  past: newResidentPast,
 };
 
 /**
@@ -45,6 +48,12 @@ export const observe = (
   after: Tunnel,
   unixMs: number,
 ): ResidentState => {
+  const now = present(state, before, event, after, unixMs);
+  const failed = now.failures > state.failures;
+  return { ...now, past: remember(state.past, { before, event, after, connected: now.connected, failed }, unixMs) };
+};
+
+const present = (state: ResidentState, before: Tunnel, event: Event, after: Tunnel, unixMs: number): ResidentState => {
   const moved: ResidentState = { ...state, suspended: after.state === 'Suspended', starts: after.starts };
   if (event.type === 'beatOk' && after.state === 'Connected')
     return {
@@ -100,60 +109,3 @@ export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number 
 };
 
 export type SilenceLimits = Readonly<Record<'connectDeadlineMs' | 'periodMs' | 'timeoutMs' | 'killGraceMs', number>>;
-
-/** What a log line tells of a transition, `state` being what was told before it; null: nothing worth a line. Levels are syslog's. */
-export const narrate = (
-  state: ResidentState,
-  before: Tunnel,
-  event: Event,
-  after: Tunnel,
-  now: Now,
-): { level: 3 | 4 | 6 | 7; message: string; fields: Record<string, string | number> } | null => {
-  const failure = after.lastFailure;
-  if (event.type === 'spawned')
-    return { level: 6, message: 'ssh started', fields: { pid: event.pid, starts: after.starts } };
-  if (event.type === 'connected') return { level: 7, message: 'ssh logged in', fields: {} };
-  if (event.type === 'beatOk')
-    return {
-      ...(state.connected && before.failedBeats === 0
-        ? { level: 7, message: 'heartbeat' }
-        : { level: 6, message: event.rttMs === null ? 'connected: ssh is logged in' : 'connected: bytes go round' }),
-      fields: event.rttMs === null ? {} : { rttMs: round(event.rttMs) },
-    };
-  if (event.type === 'beatRefused')
-    return {
-      level: isNews(state, event) ? 4 : 7,
-      message: 'heartbeat refused: the server answers, so ssh stays',
-      fields: { reason: event.reason, detail: event.detail },
-    };
-  if (event.type === 'beatFailed')
-    return {
-      level: 4,
-      message: 'heartbeat failed',
-      fields: { reason: event.reason, detail: event.detail, failedBeats: after.failedBeats },
-    };
-  if (event.type === 'exited' && before.state !== 'Ending' && failure !== null)
-    return {
-      level: 4,
-      message:
-        after.state === 'Waiting'
-          ? `ssh ended; next start in ${Math.round(after.pauseMs)} ms`
-          : 'ssh ended; starting again',
-      fields: {
-        reason: failure.reason,
-        detail: failure.detail,
-        pauseMs: Math.round(after.pauseMs),
-        lifeMs: Math.round(now.at - before.startedAt),
-      },
-    };
-  if (event.type === 'connect' && failure !== null)
-    return { level: 4, message: 'no connection in time', fields: { reason: failure.reason, detail: failure.detail } };
-  if (event.type === 'kill') return { level: 4, message: 'ssh did not end on SIGTERM: SIGKILL', fields: {} };
-  if (event.type === 'suspend' || event.type === 'resume')
-    return { level: 6, message: `tunnel: ${event.type}`, fields: {} };
-  if (event.type === 'restart') return { level: 6, message: 'starting again', fields: { why: event.why } };
-  if (event.type === 'stop') return { level: 6, message: 'told to stop', fields: { signal: event.signal } };
-  return null;
-};
-
-const round = (ms: number): number => Math.round(ms * 100) / 100;

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { upApiServer } from '../support/cluster/index.ts';
 import { freePort } from '../support/cluster/ports.ts';
 import { type LogLine, type Operator, startOperator, sumOf, writeKubeconfig } from '../support/kube/operator.ts';
+import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 
@@ -104,6 +105,7 @@ describe('the operator, started where something is wrong', () => {
     expect(tries.slice(0, 3).map(({ waitMs }) => waitMs)).toEqual([500, 1000, 2000]);
     expect(operator.daemon.running()).toBe(true);
     expect([await operator.health('/healthz'), await operator.health('/readyz')]).toEqual([200, 503]);
+    if (promtoolMissing === null) expect(metricsProblems(await operator.exposition())).toBe('');
     const samples = await operator.metrics();
     expect(sumOf(samples, 'rest_client_requests_total', { code })).toBeGreaterThan(0);
     expect(sumOf(samples, 'rest_client_requests_total')).toBeLessThan(100);

@@ -1,11 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { flows, type Service, startService } from '../support/echo.ts';
+import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { signal } from '../support/processes.ts';
+import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
 import { type Resident, startResident } from '../support/resident.ts';
 import { startSshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
+
+const promtooled = itWith(promtoolMissing);
 
 /** The sidecar's program on a real sshd, configured by files as in its container. */
 describe('the resident supervisor', () => {
@@ -99,6 +103,61 @@ describe('the resident supervisor', () => {
     await resident.shows('the refusal', ({ configAccepted }) => !configAccepted);
     await through(other);
     expect((await resident.status()).connected).toBe(true);
+  });
+
+  promtooled('has metrics that promtool is content with, and that tell idle, down and suspended apart', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, { ...spec, retry: { networkMaxSeconds: 60 } }));
+    const scraped = async () => {
+      const { body } = await resident.get('/metrics');
+      expect(metricsProblems(body)).toBe('');
+      const value = (name: string) => Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, 'm').exec(body)?.[1]);
+      return {
+        up: value('autossh_tunnel_up'),
+        forward: value('autossh_forward_up'),
+        suspended: value('autossh_suspended'),
+        lastBeat: value('autossh_last_heartbeat_timestamp_seconds'),
+        beats: value('autossh_heartbeat_rtt_seconds_count'),
+      };
+    };
+    await connected(resident);
+    // Idle: nobody uses the forward, and still it is known to work, anew with each beat.
+    const idle = await scraped();
+    expect(idle).toMatchObject({ up: 1, forward: 1, suspended: 0 });
+    const later = await until('another beat', async () => {
+      const now = await scraped();
+      return now.beats > idle.beats && now;
+    });
+    expect(later).toMatchObject({ up: 1 });
+    expect(later.lastBeat).toBeGreaterThan(idle.lastBeat);
+    await sshd.kill();
+    await resident.shows('the failure', ({ reason }) => reason === 'ConnectionRefused');
+    const down = await scraped();
+    expect(down).toMatchObject({ up: 0, forward: 0, suspended: 0 });
+    expect(down.lastBeat).toBeGreaterThan(0);
+    expect((await scraped()).lastBeat).toBe(down.lastBeat);
+    resident.configure({ ...spec, suspend: true });
+    await resident.shows('the suspension', ({ suspended }) => suspended);
+    expect(await scraped()).toMatchObject({ up: 0, forward: 0, suspended: 1 });
+  });
+
+  it('logs a failure that repeats once, and the recovery with how long it took', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, { ...spec, retry: { networkMaxSeconds: 1 } }));
+    await connected(resident);
+    const { sshStarts } = await resident.status();
+    await sshd.kill();
+    await resident.shows('many attempts', (status) => status.sshStarts >= sshStarts + 6);
+    await sshd.restart();
+    await connected(resident);
+    const told = (words: RegExp) => resident.log().filter(({ msg }) => words.test(String(msg)));
+    expect(told(/^ssh ended/).map(({ reason }) => reason)).toEqual(['RemoteClosed', 'ConnectionRefused']);
+    expect(told(/^ssh ended/)[1]?.['ssh']).toMatch(/Connection refused/);
+    expect(told(/^ssh started/)).toHaveLength(1);
+    expect(told(/^ssh$/).filter(({ line }) => /refused/.test(String(line)))).toEqual([]);
+    const [recovery] = await until('the recovery', () => told(/^connected: bytes go round again/));
+    expect(recovery).toMatchObject({ level: 'info', attempts: expect.any(Number), downMs: expect.any(Number) });
+    expect(recovery?.['attempts']).toBeGreaterThanOrEqual(6);
   });
 
   it('suspends and resumes', async () => {

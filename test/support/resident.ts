@@ -21,7 +21,10 @@ export type Resident = {
   /** The ConfigMap as the controller would write it for this specification. */
   configure(spec: Parameters<typeof tunnelOf>[0]): void;
   get(path: string): Promise<{ status: number; body: string }>;
+  readonly url: string;
   status(): Promise<PodStatus>;
+  /** Address of its page for a person. */
+  readonly page: string;
   /** Waits until the status is so. */
   shows(what: string, is: (status: PodStatus) => boolean): Promise<PodStatus>;
   /** Its log so far, one object per line. */
@@ -50,6 +53,8 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
   if (spec !== null) configure(spec);
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
+  const pagePort = await freePort();
+  args.push('--page-port', String(pagePort));
   const child = spawn(SIDECAR, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '' },
@@ -75,6 +80,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
   );
   return {
     ...{ child, root, put, configure, get, status },
+    ...{ url: `http://127.0.0.1:${port}/`, page: `http://127.0.0.1:${pagePort}/` },
     shows: (what, is) =>
       until(
         what,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { pagePortOf } from '../../src/api/names.ts';
 import { RESIDENT_ENV_NAMES } from '../../src/api/resident-env.ts';
 import type { Pod } from '../../src/operator/pod.ts';
 import { tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
@@ -123,6 +124,13 @@ describe('the injected sidecar', () => {
     const pod = injected(podAsking(['a'], { hostNetwork: true }), tunnelsNamed({ a: {} }));
     expect(sidecarIn(pod, 'a')).not.toHaveProperty('ports');
     expect(sidecarIn(pod, 'a').livenessProbe?.httpGet.port).toBe(9322);
+  });
+
+  it('has no status page in a pod of the host network, whose loopback is the whole node’s', () => {
+    const pod = injected(podAsking(['a'], { hostNetwork: true }), tunnelsNamed({ a: {} }));
+    expect(sidecarIn(pod, 'a').args?.slice(-2)).toEqual(['--page-port', '0']);
+    expect(only({}).args).not.toContain('--page-port');
+    expect([9322, 9323, 65435, 65436, 65535].map(pagePortOf)).toEqual([9422, 9423, 65535, 65336, 65435]);
   });
 
   it('has names within 63 characters, whatever the tunnel mounts', () => {
@@ -362,6 +370,24 @@ describe('a pod that cannot have its tunnels', () => {
       ['port 9322 is wanted by the probes of tunnel "a" and by container "app": set sidecar.healthPort'],
     ],
     [
+      'listens on the port of the status page',
+      podAsking(['a'], app({ ports: [{ containerPort: 9422 }] })),
+      one(),
+      ['port 9422 is wanted by the status page of tunnel "a"', 'and by container "app": set sidecar.healthPort'],
+    ],
+    [
+      'has a forward on the port of the status page',
+      podAsking(['a']),
+      one([local('pg', 9422)]),
+      ['port 9422 is wanted by forward "pg" of tunnel "a" and by the status page of tunnel "a"'],
+    ],
+    [
+      'has two tunnels of which one has its probes where the other has its page',
+      podAsking(['a', 'b']),
+      tunnelsNamed({ a: {}, b: { sidecar: { healthPort: 9422 }, forwards: [local('pg', 1)] } }),
+      ['port 9422 is wanted by the status page of tunnel "a"', 'and by the probes of tunnel "b"'],
+    ],
+    [
       'has a forward on the port of the probes',
       podAsking(['a']),
       one([local('pg', 9322)]),
@@ -434,6 +460,16 @@ describe('a pod that cannot have its tunnels', () => {
       'remote forwards on the same port',
       podAsking(['a'], app({ ports: [{ containerPort: 8080 }] })),
       one([{ name: 'r', remote: { listen: { port: 8080 }, target: { port: 8080 } } }]),
+    ],
+    [
+      'a port 9422 beside a tunnel on the host network',
+      podAsking(['a'], { hostNetwork: true, ...app({ ports: [{ containerPort: 9422 }] }) }),
+      one(),
+    ],
+    [
+      'a forward to another loopback address on the port of the status page',
+      podAsking(['a']),
+      one([{ name: 'y', local: { listen: { host: '127.0.0.2', port: 9422 }, target: { port: 1 } } }]),
     ],
     [
       'a port named autossh beside a tunnel on the host network',

@@ -1,13 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Event, newTunnel, step, type Tunnel } from '../../src/tunnel/machine.ts';
 import { residentPolicy } from '../../src/tunnel/policy-resident.ts';
-import {
-  longestSilenceMs,
-  narrate,
-  newResidentState,
-  observe,
-  type ResidentState,
-} from '../../src/tunnel/resident-state.ts';
+import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../../src/tunnel/resident-state.ts';
 
 const policy = residentPolicy({
   bornAt: 0,
@@ -91,19 +85,6 @@ describe('a beat that the server refuses', () => {
       tunnel: { state: 'Ending' },
       state: { sessionUp: false, reason: 'HeartbeatLost', failures: 2 },
     });
-  });
-
-  it('is told once as a warning, and again when bytes go round', () => {
-    const level = (before: Event[], event: Event) => {
-      const was = lived(...up, ...before, alarm);
-      const now = { at: 99_000, random: 0.5 };
-      return narrate(was.state, was.tunnel, event, step(was.tunnel, event, now, policy).tunnel, now)?.level;
-    };
-    expect(level([ok], refused)).toBe(4);
-    expect(level([ok, alarm, refused], refused)).toBe(7);
-    expect(level([ok, alarm, refused], ok)).toBe(6);
-    expect(level([], ok)).toBe(6);
-    expect(level([ok], ok)).toBe(7);
   });
 });
 

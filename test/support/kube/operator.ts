@@ -30,6 +30,8 @@ export type Operator = {
   readonly lines: () => LogLine[];
   /** Status code of its health server's path; 0 where nobody answers. */
   readonly health: (path: '/healthz' | '/readyz') => Promise<number>;
+  /** /metrics as it is. */
+  readonly exposition: () => Promise<string>;
   /** Samples of /metrics by name with labels. */
   readonly metrics: () => Promise<ReadonlyMap<string, number>>;
 };
@@ -60,6 +62,7 @@ export const startOperator = async (options: OperatorOptions): Promise<Operator>
     },
   });
   const text = () => readFileSync(logFile, 'utf8');
+  const exposition = async () => (await fetch(`http://127.0.0.1:${ports.metrics}/metrics`)).text();
   return {
     daemon,
     text,
@@ -74,7 +77,8 @@ export const startOperator = async (options: OperatorOptions): Promise<Operator>
         ({ status }) => status,
         () => 0,
       ),
-    metrics: async () => samplesOf(await (await fetch(`http://127.0.0.1:${ports.metrics}/metrics`)).text()),
+    exposition,
+    metrics: async () => samplesOf(await exposition()),
   };
 };
 
