@@ -4,6 +4,5 @@ import type { SshTunnelSpec } from '../api/ssh-tunnel.ts';
 export const notImplemented = (spec: SshTunnelSpec): string[] => [
   ...(spec.mode === 'Gateway' ? ['spec.mode: Gateway'] : []),
   ...(spec.heartbeat.method === 'Auto' ? [] : [`spec.heartbeat.method: ${spec.heartbeat.method} (Auto is)`]),
-  ...(spec.ssh.identity.secretRef.passphraseKey === undefined ? [] : ['spec.ssh.identity.secretRef.passphraseKey']),
   ...spec.forwards.flatMap(({ name, probe }) => (probe === undefined ? [] : [`probe of forward ${name}`])),
 ];

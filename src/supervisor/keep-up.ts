@@ -1,13 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { MOUNT_ROOT } from '../api/hand-over.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import { changeBetween } from '../tunnel/config-change.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { childEnv } from './child-env.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
+import { createLogins } from './login-files.ts';
+import { makeMemoryDirectory } from './memory-directory.ts';
 import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
 import type { ResidentView } from './resident-http.ts';
 import { launchResident, type ResidentLaunch } from './resident-launch.ts';
@@ -47,7 +48,10 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   let recycle: NodeJS.Timeout | undefined;
   /** The ssh that runs, or ran last. */
   let current: ResidentLaunch | undefined;
-  const dir = mkdtempSync(join(tmpdir(), 'autossh-login-'));
+  const { path: dir, inMemory } = makeMemoryDirectory('autossh-login-');
+  if (!inMemory) log.line(4, 'no directory in memory: copies of the keys are on a disk until the end', { dir });
+  const sshEnv = childEnv(env, dir);
+  const logins = createLogins({ dir, root, env: sshEnv });
   const relay = createStderrRelay({
     write: (bytes) => {
       for (const line of bytes.toString().trimEnd().split('\n')) log.line(6, 'ssh', { line });
@@ -85,8 +89,8 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       },
     }),
     bornAt,
-    launch: () => {
-      const launched = launchResident(config, { env, root, dir, log, expectNoise: relay.expectNoise });
+    launch: async () => {
+      const launched = await launchResident(config, { logins, env: sshEnv, log, expectNoise: relay.expectNoise });
       if (!('unable' in launched)) current = launched;
       return launched;
     },
@@ -191,6 +195,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     clearTimeout(recycle);
     configFiles.stop();
     loginFiles.stop();
+    logins.close();
     rmSync(dir, { recursive: true, force: true });
   });
   return { done, view };
