@@ -17,6 +17,9 @@ export type KeyAgent = {
   readonly stop: () => void;
 };
 
+/** An agent answers within a millisecond; one that is stopped never does. */
+const LIST_MS = 3_000;
+
 /** An agent that is started when it is first needed, in a private directory. */
 export const createKeyAgent = (dir: string, env: Env): KeyAgent => {
   const socket = join(dir, 'agent');
@@ -31,7 +34,7 @@ export const createKeyAgent = (dir: string, env: Env): KeyAgent => {
   /** Its public keys; null: it is not there, or does not answer. */
   const list = async (): Promise<string[] | null> => {
     if (agent === null) return null;
-    const said = await askTool('ssh-add', ['-L'], asking);
+    const said = await askTool('ssh-add', ['-L'], asking, LIST_MS);
     if (!said.ran || said.code > 1) return null;
     return said.code === 1 ? [] : said.output.split('\n').map((line) => line.split(' ').slice(0, 2).join(' '));
   };

@@ -123,7 +123,10 @@ export const runTunnel = (options: RunOptions): Running => {
 
   const spawn = (): void => {
     const launch = options.launch();
-    if (!(launch instanceof Promise)) return start(launch);
+    if (!(launch instanceof Promise)) {
+      start(launch);
+      return;
+    }
     preparing = launch;
     void launch.then((ready) => {
       if (preparing === launch) {

@@ -36,14 +36,12 @@ export const certificateFailure = (
   keyFingerprint: string,
   unixMs: number,
 ): Failure | null => {
-  const time = (ms: number) => new Date(ms).toISOString();
+  const time = (ms: number) => new Date(ms).toISOString().replace('.000', '');
   if (!isForUsers) return invalid('expected a certificate for users; got one for hosts');
   if (fingerprint !== keyFingerprint)
     return invalid(`expected a certificate of the key ${keyFingerprint}; got one of ${fingerprint}`);
-  if (unixMs < validFrom)
-    return expired(`the certificate is not valid before ${time(validFrom)}; it is ${time(unixMs)}`);
-  if (unixMs >= validUntil)
-    return expired(`the certificate was valid until ${time(validUntil)}; it is ${time(unixMs)}`);
+  if (unixMs < validFrom) return expired(`the certificate is not valid before ${time(validFrom)}`);
+  if (unixMs >= validUntil) return expired(`the certificate was valid until ${time(validUntil)}`);
   return null;
 };
 
