@@ -95,6 +95,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       return launched;
     },
     onStderr: relay.push,
+    remoteForwardWorkedBefore: () => state.everConnected,
     onTransition: (before, event, after, now) => {
       lastEventAt = now.at;
       const was = state;

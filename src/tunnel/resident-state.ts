@@ -103,7 +103,7 @@ export const narrate = (
       message: 'heartbeat failed',
       fields: { reason: event.reason, detail: event.detail, failedBeats: after.failedBeats },
     };
-  if (event.type === 'exited' && before.state !== 'Ending' && failure !== null)
+  if (event.type === 'exited' && failure !== null)
     return {
       level: 4,
       message:
