@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { REASONS, type Reason } from '../../src/api/reasons.ts';
 import { pauseBounds, retryClass } from '../../src/tunnel/backoff.ts';
 import { startService } from '../support/echo.ts';
@@ -177,16 +176,8 @@ const ROWS: readonly Row[] = [
   {
     reason: 'TargetUnreachable',
     when: 'the server behind a jump host is gone',
-    given: async (sshd) => {
-      const { host, port } = sshd;
-      // The hop is the server itself; what is behind it is a second one, by way of a relay that can go.
-      return {
-        ssh: {
-          jumpHosts: [{ host, port, user: userInfo().username, hostKeyAlias: `[${host}]:${port}` }],
-          hostKeyAlias: `[${host}]:${port}`,
-        },
-      };
-    },
+    // The server is its own jump host, so that what lies behind that one can go alone.
+    given: ({ host, port, user }) => ({ ssh: { jumpHosts: [{ host, port, user }] } }),
     breaks: async ({ ssh }) => {
       const port = await freePort();
       ssh({ port });
@@ -305,89 +296,99 @@ const certificate = (sshd: Sshd, valid: string): string => {
 
 /** Each reason of the closed set, provoked on a real sshd: what status, log and metric say, when it is tried again, and that it heals. */
 describe('the reason', () => {
-  const open: { stop(): Promise<unknown> }[] = [];
-  const keep = <T extends { stop(): Promise<unknown> }>(one: T): T => {
-    open.push(one);
-    return one;
+  /** Stops everything of one test, the last first, at its end. */
+  const keeper = ({ onTestFinished }: Pick<TestContext, 'onTestFinished'>): World['keep'] => {
+    const open: { stop(): Promise<unknown> }[] = [];
+    onTestFinished(async () => {
+      for (const one of open.splice(0).reverse()) await one.stop();
+    });
+    return (one) => {
+      open.push(one);
+      return one;
+    };
   };
-  afterEach(async () => {
-    for (const one of open.splice(0).reverse()) await one.stop();
-  });
 
   it('is one of these', () => {
     expect(ROWS.map(({ reason }) => reason).sort()).toEqual([...REASONS].sort());
   });
 
-  it.each(ROWS)('$reason: $when', async ({ reason, server, given, connectsFirst = true, breaks }) => {
-    const sshd = keep(await startSshd(server));
-    const [localPort, remotePort] = [await freePort(), await freePort()];
-    const { ssh = {}, spec: more = {}, files = {} } = (await given?.(sshd, { localPort, remotePort })) ?? {};
-    const spec: Spec = {
-      ssh,
-      forwards: [{ name: 'there', local: { listen: { port: localPort }, target: { port: 1 } } }],
-      heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
-      retry: RETRY,
-      // No connection of this test is old enough to be retried at once.
-      env: { AUTOSSH_GATETIME: '3600' },
-      ...more,
-    };
-    const resident = await startResident(sshd, spec, { files });
-    // Told to stop, and only then, it ends, and well.
-    keep({ stop: async () => expect(await resident.stop()).toBe(0) });
-    const connected = () => resident.shows('a connection', (status) => status.connected);
-    if (connectsFirst) await connected();
+  // At the same time, since each is mostly a wait.
+  it.concurrent.for(ROWS)(
+    '$reason: $when',
+    async ({ reason, server, given, connectsFirst = true, breaks }, context) => {
+      const keep = keeper(context);
+      const { expect } = context;
+      const sshd = keep(await startSshd(server));
+      const [localPort, remotePort] = [await freePort(), await freePort()];
+      const { ssh = {}, spec: more = {}, files = {} } = (await given?.(sshd, { localPort, remotePort })) ?? {};
+      const spec: Spec = {
+        ssh,
+        forwards: [{ name: 'there', local: { listen: { port: localPort }, target: { port: 1 } } }],
+        heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
+        retry: RETRY,
+        // No connection of this test is old enough to be retried at once.
+        env: { AUTOSSH_GATETIME: '3600' },
+        ...more,
+      };
+      const resident = await startResident(sshd, spec, { files });
+      // Told to stop, and only then, it ends, and well.
+      keep({ stop: async () => expect(await resident.stop()).toBe(0) });
+      const connected = () => resident.shows('a connection', (status) => status.connected);
+      if (connectsFirst) await connected();
 
-    const world: World = {
-      ...{ sshd, resident, localPort, remotePort, keep },
-      ssh: (change) => resident.configure({ ...spec, ssh: { ...ssh, ...change } }),
-      suspend: async (suspend) => {
-        resident.configure({ ...spec, suspend });
-        await resident.shows(`suspended: ${suspend}`, ({ suspended }) => suspended === suspend);
-        if (suspend) await until('ssh to end', () => resident.ssh() === undefined);
-      },
-      sever: async () => {
-        signal(await until('ssh', () => resident.ssh()), 'SIGKILL');
-      },
-    };
-    const heal = await breaks(world);
-    const status = await resident.shows(reason, (status) => status.reason === reason);
-    expect(status.connected).toBe(false);
-    expect(status.disconnects).toBeGreaterThan(0);
-    expect(await resident.get('/livez')).toMatchObject({ status: 200 });
-    expect(await resident.get('/readyz')).toMatchObject({ status: 503 });
-    const metrics = (await resident.get('/metrics')).body;
-    expect(metrics).toMatch(
-      new RegExp(`^autossh_disconnects_total\\{tunnel="orders-db",reason="${reason}"\\} [1-9]`, 'm'),
-    );
-    expect(metrics).toContain('autossh_tunnel_up{tunnel="orders-db"} 0');
+      const world: World = {
+        ...{ sshd, resident, localPort, remotePort, keep },
+        ssh: (change) => resident.configure({ ...spec, ssh: { ...ssh, ...change } }),
+        suspend: async (suspend) => {
+          resident.configure({ ...spec, suspend });
+          await resident.shows(`suspended: ${suspend}`, ({ suspended }) => suspended === suspend);
+          if (suspend) await until('ssh to end', () => resident.ssh() === undefined);
+        },
+        sever: async () => {
+          signal(await until('ssh', () => resident.ssh()), 'SIGKILL');
+        },
+      };
+      const heal = await breaks(world);
+      const status = await resident.shows(reason, (status) => status.reason === reason);
+      expect(status.connected).toBe(false);
+      expect(status.disconnects).toBeGreaterThan(0);
+      expect(await resident.get('/livez')).toMatchObject({ status: 200 });
+      expect(await resident.get('/readyz')).toMatchObject({ status: 503 });
+      const metrics = (await resident.get('/metrics')).body;
+      expect(metrics).toMatch(
+        new RegExp(`^autossh_disconnects_total\\{tunnel="orders-db",reason="${reason}"\\} [1-9]`, 'm'),
+      );
+      expect(metrics).toContain('autossh_tunnel_up{tunnel="orders-db"} 0');
 
-    const kind = retryClass(reason);
-    const { lines, told } = await until(`the log to tell of ${reason}`, () => {
-      const lines = resident.log().filter((line) => typeof line['pauseMs'] === 'number');
-      const told = lines.findIndex((line) => line['reason'] === reason);
-      return told >= 0 && { lines, told };
-    });
-    // Each class counts its own failures, and those before this one were of various reasons.
-    const attempt = lines.slice(0, told + 1).filter((line) => retryClass(line['reason'] as Reason) === kind).length;
-    const { min, max } = pauseBounds(kind, attempt, RETRY);
-    const pause = lines[told]?.['pauseMs'] as number;
-    expect([pause >= min - 1, pause <= max + 1, pause, min, max, attempt]).toEqual([
-      true,
-      true,
-      pause,
-      min,
-      max,
-      attempt,
-    ]);
+      const kind = retryClass(reason);
+      const { lines, told } = await until(`the log to tell of ${reason}`, () => {
+        const lines = resident.log().filter((line) => typeof line['pauseMs'] === 'number');
+        const told = lines.findIndex((line) => line['reason'] === reason);
+        return told >= 0 && { lines, told };
+      });
+      // Each class counts its own failures, and those before this one were of various reasons.
+      const attempt = lines.slice(0, told + 1).filter((line) => retryClass(line['reason'] as Reason) === kind).length;
+      const { min, max } = pauseBounds(kind, attempt, RETRY);
+      const pause = lines[told]?.['pauseMs'] as number;
+      expect([pause >= min - 1, pause <= max + 1, pause, min, max, attempt]).toEqual([
+        true,
+        true,
+        pause,
+        min,
+        max,
+        attempt,
+      ]);
 
-    await heal();
-    await connected();
-    expect((await resident.status()).reason).toBeNull();
-    expect(await resident.get('/readyz')).toMatchObject({ status: 200 });
-    expect(resident.child.exitCode).toBeNull();
-  });
+      await heal();
+      await connected();
+      expect((await resident.status()).reason).toBeNull();
+      expect(await resident.get('/readyz')).toMatchObject({ status: 200 });
+      expect(resident.child.exitCode).toBeNull();
+    },
+  );
 
-  it('of a configuration that can never work is told by a supervisor that waits', async () => {
+  it('of a configuration that can never work is told by a supervisor that waits', async (context) => {
+    const keep = keeper(context);
     const sshd = keep(await startSshd());
     const resident = await startResident(sshd, null, { files: { 'config/AUTOSSH_TUNNEL': '{"version": 2}' } });
     keep({ stop: async () => expect(await resident.stop()).toBe(0) });
