@@ -308,6 +308,14 @@ describe('the reason', () => {
     };
   };
 
+  /** A few at a time: each has a supervisor and an sshd of its own. */
+  const lanes = Array.from({ length: 5 }, (): Promise<unknown> => Promise.resolve());
+  const turn = async ({ onTestFinished }: Pick<TestContext, 'onTestFinished'>): Promise<void> => {
+    const before = lanes.shift();
+    lanes.push(new Promise((resolve) => onTestFinished(() => resolve(undefined))));
+    await before;
+  };
+
   it('is one of these', () => {
     expect(ROWS.map(({ reason }) => reason).sort()).toEqual([...REASONS].sort());
   });
@@ -316,6 +324,8 @@ describe('the reason', () => {
   it.concurrent.for(ROWS)(
     '$reason: $when',
     async ({ reason, server, given, connectsFirst = true, breaks }, context) => {
+      // First, since what is to be done at the end of a test is done in reverse.
+      await turn(context);
       const keep = keeper(context);
       const { expect } = context;
       const sshd = keep(await startSshd(server));
