@@ -186,21 +186,23 @@ describe('whatever the schema lets through', () => {
   const LETTERS = [...'aZ09', ...'._-@+^*?,:/[]=%$#"\'\\~!|;& \n'];
   const text = fc.string({ unit: fc.constantFrom(...LETTERS), minLength: 1, maxLength: 8 });
   /** Only what passes is worth a question to ssh. */
-  const passing = (shape: (value: string) => Parameters<typeof documentWith>[0]) =>
-    text.filter((value) => {
-      try {
-        return documentWith(shape(value)) !== undefined;
-      } catch {
-        return false;
-      }
-    });
+  const passing = (shape: (value: string) => Parameters<typeof documentWith>[0], begin = '') =>
+    text
+      .map((value) => `${begin}${value}`)
+      .filter((value) => {
+        try {
+          return documentWith(shape(value)) !== undefined;
+        } catch {
+          return false;
+        }
+      });
   const host = passing((host) => ({ ssh: { host } }));
   const user = passing((user) => ({ ssh: { user } }));
   const algorithms = fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom('hmac-sha2-256', '+hmac-sha2-512', '^hmac-sha2-256', '-*md5*', '-?mac-*') },
     passing((macs) => ({ ssh: { options: { macs } } })),
   );
-  const path = passing((path) => forward({ path }));
+  const path = passing((path) => forward({ path }), '/');
   const forward = (listen: object) => ({ forwards: [{ name: 'a', local: { listen, target: { port: 1 } } }] });
 
   it('changes no enforced option, at the server or at a hop, and runs nothing', () => {
