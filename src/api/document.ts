@@ -10,7 +10,7 @@ import { algorithms, forwardName, host, httpPath, knownHostsText, listenHost, po
  */
 
 /** Which login's files are meant: those of the server itself, or of a jump host. */
-const SLOTS = ['target', 'hop-1', 'hop-2', 'hop-3', 'hop-4'] as const;
+export const SLOTS = ['target', 'hop-1', 'hop-2', 'hop-3', 'hop-4'] as const;
 export type Slot = (typeof SLOTS)[number];
 const slot = () => z.enum(SLOTS);
 

@@ -1,16 +1,21 @@
-/** Why a tunnel has no connection, and what a person can do about it. The set is closed: metrics and alerts count on it. */
+/**
+ * Why a tunnel has no connection and, after the colon, what a person can do about it. The set is closed: metrics and alerts count on it,
+ * and docs/reasons.md is made from it.
+ */
 export const REASON_HELP = {
   AuthFailed:
     'The server refused the key: check the user name, authorized_keys and, for a certificate, its principals.',
-  IdentityMissing: 'There is no key file: check the Secret and the name of its key.',
-  IdentityInvalid: 'The key file is not a private key that ssh can read: check that it was stored whole.',
+  IdentityMissing: 'There is no key file, or no certificate: check the Secret and the names of its keys.',
+  IdentityInvalid:
+    'The key is not one that ssh can use, or the certificate is not one of it: store both whole, as ssh-keygen wrote them.',
   PassphraseWrong: 'The passphrase does not open the key: check the passphrase beside it.',
-  CertificateExpired: 'The certificate of the key is outside its time: have it signed again.',
+  CertificateExpired: 'The certificate of the key is outside its time: have it signed again, or check the clock.',
   HostKeyChanged:
     'The server shows another host key than known_hosts has: verify the new key, then update known_hosts.',
   HostKeyUnknown: 'known_hosts has no key for this host: add the verified key of the host.',
   AlgorithmMismatch: 'Client and server share no algorithm: update the server, or allow the older one by name.',
-  RemoteForwardFailed: 'The server refused a remote forward: the port is taken there, or permitlisten forbids it.',
+  RemoteForwardFailed:
+    'The server refused a remote forward: check who has the port there, and what permitlisten allows.',
   RemotePortBusy:
     'The remote port is still held, most likely by our own last session: set ClientAliveInterval on the server.',
   LocalPortBusy: 'The local address of a forward is taken or not ours: choose another port.',
@@ -19,13 +24,17 @@ export const REASON_HELP = {
   ConnectionRefused: 'Nothing listens at the address: check the port and whether sshd runs.',
   ConnectTimeout: 'The server did not answer in time: check the network and the firewall between.',
   NetworkUnreachable: 'There is no route to the server: check the network.',
-  ServerBusy: 'The server turned the connection away before login (MaxStartups, penalties): retry seldom.',
-  KeepAliveTimeout: 'The server stopped answering keepalives: the path or the server was lost.',
-  HeartbeatLost: 'No bytes came round through the tunnel any more, although ssh was running.',
-  RemoteClosed: 'The server, or something between, closed the connection.',
-  Killed: 'ssh was ended by a signal.',
-  BadConfiguration: 'ssh did not accept its options, or could not be run.',
-  Unknown: 'ssh gave no reason that is known here: see its last lines.',
+  ServerBusy:
+    'The server turned the connection away before login: check MaxStartups and PerSourcePenalties of the server.',
+  KeepAliveTimeout: 'The server stopped answering keepalives: check the network between, if it happens often.',
+  HeartbeatLost:
+    'No bytes came round through the tunnel any more, although ssh was running: check the network and the load of the server, if it happens often.',
+  RemoteClosed:
+    'The server, or something between, closed the connection: check the log of sshd and the idle timeouts of firewalls.',
+  Killed: 'ssh was ended by a signal: check whether the container ran out of memory.',
+  BadConfiguration:
+    'ssh or one of its tools did not accept its settings, or could not be run: check what the log says of them.',
+  Unknown: 'ssh gave no reason that is known here: check its last lines in the log, and please report them.',
 } as const;
 
 /** Why a single forward is down while its tunnel is not. */

@@ -3,5 +3,4 @@ import type { SshTunnelSpec } from '../api/ssh-tunnel.ts';
 /** What a valid specification asks for that this version cannot do: it is refused in words, never silently done otherwise. */
 export const notImplemented = (spec: SshTunnelSpec): string[] => [
   ...(spec.mode === 'Gateway' ? ['spec.mode: Gateway'] : []),
-  ...(spec.ssh.identity.secretRef.passphraseKey === undefined ? [] : ['spec.ssh.identity.secretRef.passphraseKey']),
 ];

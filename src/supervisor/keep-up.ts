@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { MOUNT_ROOT } from '../api/hand-over.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
@@ -11,8 +9,11 @@ import { narrate } from '../tunnel/narrate.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { isRepeating, noOutage } from '../tunnel/quiet-repeats.ts';
 import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { childEnv } from './child-env.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
 import { createForwardProbes } from './forward-probes.ts';
+import { createLogins } from './login-files.ts';
+import { makeMemoryDirectory } from './memory-directory.ts';
 import { noteRefusals } from './refusals.ts';
 import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
 import type { ResidentView } from './resident-http.ts';
@@ -55,7 +56,10 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   let recycle: NodeJS.Timeout | undefined;
   /** The ssh that runs, or ran last. */
   let current: ResidentLaunch | undefined;
-  const dir = mkdtempSync(join(tmpdir(), 'autossh-login-'));
+  const { path: dir, inMemory } = makeMemoryDirectory('autossh-login-');
+  if (!inMemory) log.line(4, 'no directory in memory: copies of the keys are on a disk until the end', { dir });
+  const sshEnv = childEnv(env, dir);
+  const logins = createLogins({ dir, root, env: sshEnv });
   const relay = createStderrRelay({
     write: (bytes) => {
       for (const line of bytes.toString().trimEnd().split('\n')) log.line(isRepeating(outage) ? 7 : 6, 'ssh', { line });
@@ -125,14 +129,18 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       },
     }),
     bornAt,
-    launch: () => {
+    launch: async () => {
       const { expectNoise } = relay;
-      const launched = launchResident(config, { env, root, dir, log, expectNoise, refusals, current: () => config });
+      const launched = await launchResident(config, {
+        ...{ logins, env: sshEnv, log, expectNoise, refusals },
+        current: () => config,
+      });
       if (!('unable' in launched)) current = launched;
       return launched;
     },
     onStderr: relay.push,
     onLine: refusals.note,
+    remoteForwardWorkedBefore: () => state.everConnected,
     onTransition: (before, event, after, now) => {
       lastEventAt = now.at;
       const was = state;
@@ -250,6 +258,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     probes.stop();
     configFiles.stop();
     loginFiles.stop();
+    logins.close();
     rmSync(dir, { recursive: true, force: true });
   });
   return { done, view };

@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
+import type { Env } from './child-env.ts';
 import { type ControlSocket, createControlSocket } from './control-socket.ts';
 import { onControlSocket } from './heartbeat.ts';
-import { prepareLogins } from './login-files.ts';
+import type { Logins } from './login-files.ts';
 import type { Refusals } from './refusals.ts';
 import type { ResidentConfig } from './resident-config.ts';
 import { residentHeartbeat } from './resident-heartbeat.ts';
@@ -13,11 +14,9 @@ import type { Launch, Unable } from './run-tunnel.ts';
 export type ResidentLaunch = Launch & { readonly control: ControlSocket };
 
 export type LaunchOptions = {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where the volumes are mounted. */
-  readonly root: string;
-  /** Private directory for copies of keys and for ssh's configuration. */
-  readonly dir: string;
+  readonly logins: Logins;
+  /** For ssh and its tools: a closed list (child-env.ts). */
+  readonly env: Env;
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
   /** Told of ssh's stderr by whoever reads it. */
@@ -26,15 +25,22 @@ export type LaunchOptions = {
   readonly current: () => ResidentConfig;
 };
 
-/** Makes the next ssh of a tunnel ready: its logins, its command line, its control socket and its heartbeat. */
-export const launchResident = (config: ResidentConfig, options: LaunchOptions): ResidentLaunch | Unable => {
-  const { env, root, dir, log, expectNoise, refusals, current } = options;
-  const logins = prepareLogins(config.document, dir, root);
-  if (!logins.ok) return { unable: logins.failure };
-  const { argv, files, env: sshEnv } = sshCommand(config.document, logins.places);
-  for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
-  const childEnv = { ...env, ...sshEnv, SSH_AUTH_SOCK: undefined };
-  const control = createControlSocket('ssh', childEnv);
-  const heartbeat = onControlSocket(control, residentHeartbeat(current, { control, log, expectNoise, refusals }));
-  return { path: 'ssh', args: argv, env: childEnv, attached: false, control, heartbeat };
+/** Makes the next ssh of a tunnel ready: its logins, its command line, its control socket and its heartbeat. Never rejects. */
+export const launchResident = async (
+  config: ResidentConfig,
+  { logins, env, log, expectNoise, refusals, current }: LaunchOptions,
+): Promise<ResidentLaunch | Unable> => {
+  const prepared = await logins.prepare(config.document);
+  if (!prepared.ok) return { unable: prepared.failure };
+  try {
+    const { argv, files, env: sshEnv } = sshCommand(config.document, prepared.places);
+    for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
+    const childEnv = { ...env, ...sshEnv };
+    const control = createControlSocket('ssh', childEnv);
+    const heartbeat = onControlSocket(control, residentHeartbeat(current, { control, log, expectNoise, refusals }));
+    const hints = { AuthFailed: `offered ${prepared.offer}` };
+    return { path: 'ssh', args: argv, env: childEnv, attached: false, control, heartbeat, hints };
+  } catch (problem) {
+    return { unable: { reason: 'BadConfiguration', detail: (problem as Error).message } };
+  }
 };

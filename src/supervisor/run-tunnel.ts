@@ -1,3 +1,4 @@
+import type { Reason } from '../api/reasons.ts';
 import { classify } from '../tunnel/failure.ts';
 import { LineSplitter } from '../tunnel/lines.ts';
 import {
@@ -24,6 +25,8 @@ export type Launch = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly attached: boolean;
   readonly heartbeat: Heartbeat;
+  /** What is known here of a failure beyond ssh's own words, by its reason. */
+  readonly hints?: Readonly<Partial<Record<Reason, string>>>;
 };
 
 /** Why no ssh can be started now; the policy decides when it is tried again. */
@@ -32,8 +35,11 @@ export type Unable = { readonly unable: Failure };
 export type RunOptions = {
   readonly policy: Policy;
   readonly bornAt: number;
-  /** Makes the next ssh's command line and heartbeat; called once for each start. */
-  readonly launch: () => Launch | Unable;
+  /**
+   * Makes the next ssh's command line and heartbeat; called once for each start. What takes time gives a promise, which must settle: an
+   * ssh that nobody wants any more by then is not started, and its heartbeat is closed.
+   */
+  readonly launch: () => Launch | Unable | Promise<Launch | Unable>;
   /** Told of every event and what it changed, before anything is done about it: the one source of logs, metrics and status. */
   readonly onTransition: (before: Tunnel, event: Event, after: Tunnel, now: Now) => void;
   /** ssh's stderr as it comes, and line by line. */
@@ -58,6 +64,8 @@ export const runTunnel = (options: RunOptions): Running => {
   let tunnel = newTunnel(options.bornAt);
   let ssh: SshProcess | null = null;
   let heartbeat: Heartbeat | null = null;
+  /** The ssh that is being made ready. */
+  let preparing: Promise<Launch | Unable> | null = null;
   let connection = new AbortController();
   let finish: (code: number) => void = () => {};
   const done = new Promise<number>((resolve) => {
@@ -98,7 +106,10 @@ export const runTunnel = (options: RunOptions): Running => {
         break;
       case 'kill':
         connection.abort(new Error('ssh is being ended'));
-        if (ssh !== null && 'pid' in ssh) ssh.kill(effect.signal);
+        if (preparing !== null) {
+          preparing = null;
+          dispatch({ type: 'exited', code: null, signal: null, reason: 'Killed', detail: 'not started any more' });
+        } else if (ssh !== null && 'pid' in ssh) ssh.kill(effect.signal);
         break;
       case 'beat':
         beat();
@@ -113,6 +124,20 @@ export const runTunnel = (options: RunOptions): Running => {
 
   const spawn = (): void => {
     const launch = options.launch();
+    if (!(launch instanceof Promise)) {
+      start(launch);
+      return;
+    }
+    preparing = launch;
+    void launch.then((ready) => {
+      if (preparing === launch) {
+        preparing = null;
+        start(ready);
+      } else if (!('unable' in ready)) ready.heartbeat.close();
+    });
+  };
+
+  const start = (launch: Launch | Unable): void => {
     if ('unable' in launch) {
       heartbeat = null;
       dispatch({ type: 'exited', code: null, signal: null, ...launch.unable });
@@ -132,7 +157,8 @@ export const runTunnel = (options: RunOptions): Running => {
       mine.abort(new Error('ssh has ended'));
       launch.heartbeat.close();
       ssh = null;
-      dispatch({ type: 'exited', ...exit, ...explain(lines, exit), lines: lines.filter((line) => !isNoise(line)) });
+      const said = lines.filter((line) => !isNoise(line));
+      dispatch({ type: 'exited', ...exit, ...explain(lines, exit, launch), lines: said });
     };
     ssh = startSsh({
       path: launch.path,
@@ -164,6 +190,7 @@ export const runTunnel = (options: RunOptions): Running => {
   const explain = (
     lines: string[],
     exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
+    { hints }: Launch,
   ): Pick<Exit, 'reason' | 'detail'> => {
     if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
     const { reason, line } = classify({
@@ -173,7 +200,8 @@ export const runTunnel = (options: RunOptions): Running => {
       connected: tunnel.connectedAt !== null,
       remoteForwardWorkedBefore: options.remoteForwardWorkedBefore?.() ?? false,
     });
-    return { reason, detail: line };
+    const hint = hints?.[reason];
+    return { reason, detail: hint === undefined ? line : `${line} (${hint})` };
   };
 
   const beat = (): void => {

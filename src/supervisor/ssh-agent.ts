@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Env } from './child-env.ts';
 import { findProgram } from './find-program.ts';
 
 /** The ssh-agent that ssh is to use. */
@@ -18,11 +20,9 @@ export type Agent = {
  * with it, as the autossh article has it: a passphrase typed once serves every later start of ssh. Without an ssh-agent on the
  * machine there is simply none.
  */
-export const startAgent = (env: Readonly<Record<string, string | undefined>>): Agent => {
+export const startAgent = (env: Env): Agent => {
   const existing = env['SSH_AUTH_SOCK'];
   if (existing) return { socket: existing, started: false, stop: () => {} };
-  const program = findProgram('ssh-agent', env['PATH']);
-  if (program === null) return { socket: null, started: false, stop: () => {} };
   let dir: string;
   try {
     dir = mkdtempSync(join(tmpdir(), 'autossh-agent-'));
@@ -30,26 +30,47 @@ export const startAgent = (env: Readonly<Record<string, string | undefined>>): A
     return { socket: null, started: false, stop: () => {} };
   }
   const socket = join(dir, 'agent');
-  const args = ['-D', '-a', socket];
-  const guard = findProgram('setpriv');
-  // Debian's ssh-agent is setgid, which would clear the death signal: no_new_privs takes the setgid bit's effect away.
-  const child: ChildProcess =
-    guard === null
-      ? spawn(program, args, { stdio: 'ignore', detached: true })
-      : spawn(guard, ['--no-new-privs', '--pdeathsig', 'KILL', '--', program, ...args], {
-          stdio: 'ignore',
-          detached: true,
-        });
-  child.on('error', () => {});
-  child.unref();
+  const agent = spawnAgent(socket, env);
+  const remove = () => rmSync(dir, { recursive: true, force: true });
+  if (agent === null) {
+    remove();
+    return { socket: null, started: false, stop: () => {} };
+  }
   return {
     socket,
     started: true,
     stop: () => {
-      // In this order: the agent removes its socket on SIGTERM, and a file that goes while its directory is being removed
-      // makes rmSync stop there.
-      rmSync(dir, { recursive: true, force: true });
-      child.kill('SIGTERM');
+      agent.kill();
+      remove();
     },
   };
+};
+
+/** An ssh-agent of ours. */
+export type RunningAgent = {
+  /** Resolves when it listens (true), or will not (false). */
+  readonly ready: Promise<boolean>;
+  readonly kill: () => void;
+};
+
+/** Starts an empty agent that listens at `socket` and ends with us, also when we are killed; null: there is no ssh-agent here. */
+export const spawnAgent = (socket: string, env: Env): RunningAgent | null => {
+  const program = findProgram('ssh-agent', env['PATH']);
+  if (program === null) return null;
+  const args = ['-D', '-a', socket];
+  const guard = findProgram('setpriv');
+  // Debian's ssh-agent is setgid, which would clear the death signal: no_new_privs takes the setgid bit's effect away.
+  const [file, all] =
+    guard === null ? [program, args] : [guard, ['--no-new-privs', '--pdeathsig', 'KILL', '--', program, ...args]];
+  const child: ChildProcess = spawn(file, all, { stdio: ['ignore', 'pipe', 'ignore'], env, detached: true });
+  const ready = new Promise<boolean>((resolve) => {
+    // It says where it listens once it does.
+    child.stdout?.once('data', () => resolve(true));
+    child.once('exit', () => resolve(false));
+    child.once('error', () => resolve(false));
+  });
+  child.unref();
+  if (child.stdout instanceof Socket) child.stdout.unref();
+  // SIGKILL: one that is stopped hears nothing else.
+  return { ready, kill: () => child.kill('SIGKILL') };
 };

@@ -99,7 +99,7 @@ const lineOf = (before: Tunnel, event: Event, after: Tunnel, wasConnected: boole
       message: 'heartbeat failed',
       fields: { reason: event.reason, detail: event.detail, failedBeats: after.failedBeats },
     };
-  if (event.type === 'exited' && before.state !== 'Ending' && failure !== null)
+  if (event.type === 'exited' && failure !== null)
     return {
       level: 4,
       message:

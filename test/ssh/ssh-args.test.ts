@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { documentOf } from '../../src/api/hand-over.ts';
 import { type Places, type SshCommand, sshCommand } from '../../src/tunnel/ssh-args.ts';
@@ -23,13 +24,21 @@ const write = ({ files }: SshCommand) => {
 
 /** What ssh understands: its own words for every option, in lower case. */
 const understood = (args: readonly string[]): Map<string, string[]> => {
-  const said = execFileSync('ssh', ['-G', ...args], { encoding: 'utf8' });
+  const said = execFileSync('ssh', ['-G', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   const values = new Map<string, string[]>();
   for (const line of said.trim().split('\n')) {
     const [keyword = '', ...rest] = line.split(' ');
     values.set(keyword, [...(values.get(keyword) ?? []), rest.join(' ')]);
   }
   return values;
+};
+const unlessRefused = (args: readonly string[]): Map<string, string[]> | null => {
+  try {
+    return understood(args);
+  } catch (problem) {
+    if (/Bad (?:SSH2|key|configuration)|terminating/.test(String((problem as { stderr?: string }).stderr))) return null;
+    throw problem;
+  }
 };
 const one = (values: Map<string, string[]>, keyword: string) => values.get(keyword)?.join(' | ');
 
@@ -170,6 +179,62 @@ describe('ssh -G reads what was meant', () => {
     const { argv } = sshCommand(document, places);
     expect(argv).toContain(`IdentityFile=${dir}/50%%h`);
     expect(one(understood(argv), 'identityfile')).toBe(`${dir}/50%%h`);
+  });
+});
+
+describe('whatever the schema lets through', () => {
+  const LETTERS = [...'aZ09', ...'._-@+^*?,:/[]=%$#"\'\\~!|;& \n'];
+  const text = fc.string({ unit: fc.constantFrom(...LETTERS), minLength: 1, maxLength: 8 });
+  /** Only what passes is worth a question to ssh. */
+  const passing = (shape: (value: string) => Parameters<typeof documentWith>[0], begin = '') =>
+    text
+      .map((value) => `${begin}${value}`)
+      .filter((value) => {
+        try {
+          return documentWith(shape(value)) !== undefined;
+        } catch {
+          return false;
+        }
+      });
+  const host = passing((host) => ({ ssh: { host } }));
+  const user = passing((user) => ({ ssh: { user } }));
+  const algorithms = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom('hmac-sha2-256', '+hmac-sha2-512', '^hmac-sha2-256', '-*md5*', '-?mac-*') },
+    passing((macs) => ({ ssh: { options: { macs } } })),
+  );
+  const path = passing((path) => forward({ path }), '/');
+  const forward = (listen: object) => ({ forwards: [{ name: 'a', local: { listen, target: { port: 1 } } }] });
+
+  it('changes no enforced option, at the server or at a hop, and runs nothing', () => {
+    let asked = 0;
+    const login = fc.record({
+      host,
+      user,
+      hostKeyAlias: host,
+      options: fc.record({ macs: algorithms }),
+    });
+    fc.assert(
+      fc.property(login, login, path, (server, hop, socket) => {
+        const document = documentWith({ ssh: { ...server, jumpHosts: [hop] }, ...forward({ path: socket }) });
+        const command = sshCommand(document, placesIn(dir));
+        write(command);
+        for (const [args, expected] of [
+          [command.argv, server],
+          [['-F', join(dir, 'ssh_config'), '-W', '[target]:22', 'autossh_hop_1'], hop],
+        ] as const) {
+          const values = unlessRefused(args);
+          // Algorithms that it does not know: it says so, and does nothing.
+          if (values === null) continue;
+          asked++;
+          for (const [keyword, value] of Object.entries(ENFORCED))
+            expect([keyword, one(values, keyword)]).toEqual([keyword, value]);
+          expect(one(values, 'hostname')).toBe(expected.host.toLowerCase());
+          expect(one(values, 'user')).toBe(expected.user);
+        }
+      }),
+      { numRuns: 40 },
+    );
+    expect(asked).toBeGreaterThan(0);
   });
 });
 

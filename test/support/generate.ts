@@ -4,6 +4,7 @@ import { stringify } from 'yaml';
 import { customResourceDefinition } from '../../src/api/crd.ts';
 import { installManifest, valuesTable } from './chart.ts';
 import { ensureBinaries } from './cluster/binaries.ts';
+import { reasonsDocument } from './reasons-document.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -33,6 +34,7 @@ export const GENERATED: Readonly<Record<string, string>> = {
   'deploy/crds/sshtunnels.autossh.dev.yaml': `${HEADER}${toYaml(customResourceDefinition())}`,
   'charts/autossh-operator/templates/crd.yaml': crdTemplate(),
   [README]: readme(),
+  'docs/reasons.md': reasonsDocument(),
 };
 
 /** Those that Helm makes, from the chart. */

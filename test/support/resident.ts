@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { configMapData } from '../../src/api/hand-over.ts';
@@ -27,6 +27,8 @@ export type Resident = {
   readonly page: string;
   /** Waits until the status is so. */
   shows(what: string, is: (status: PodStatus) => boolean): Promise<PodStatus>;
+  /** All that it wrote. */
+  said(): string;
   /** Its log so far, one object per line. */
   log(): Record<string, unknown>[];
   ssh(): Process | undefined;
@@ -34,8 +36,21 @@ export type Resident = {
   stop(): Promise<number | null>;
 };
 
+export type ResidentOptions = {
+  /** Who it runs as; only root can choose. */
+  readonly uid?: number;
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** More files in its volumes, there from the start; null takes one away. */
+  readonly files?: Readonly<Record<string, string | null>>;
+};
+
 /** Starts the sidecar's program on directories laid out as its container has them, with the key and host key of `sshd`. */
-export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf>[0] | null): Promise<Resident> => {
+export const startResident = async (
+  sshd: Sshd,
+  spec: Parameters<typeof tunnelOf>[0] | null,
+  { uid, env = {}, files = {} }: ResidentOptions = {},
+): Promise<Resident> => {
   const root = mkdtempSync(join(tmpdir(), 'res-'));
   const put = (path: string, content: string | null) => {
     const file = join(root, path);
@@ -50,14 +65,17 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
   };
   put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
   put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
+  for (const [path, content] of Object.entries(files)) put(path, content);
   if (spec !== null) configure(spec);
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
   const pagePort = await freePort();
   args.push('--page-port', String(pagePort));
-  const child = spawn(SIDECAR, args, {
+  const [file = '', ...all] = [...(uid === undefined ? [] : asUser(uid)), SIDECAR, ...args];
+  if (uid !== undefined) chmodSync(root, 0o755);
+  const child = spawn(file, all, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '' },
+    env: { PATH: process.env['PATH'], TMPDIR: uid === undefined ? root : '/dev/shm', NODE_OPTIONS: '', ...env },
   });
   let text = '';
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -81,6 +99,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
   return {
     ...{ child, root, put, configure, get, status },
     ...{ url: `http://127.0.0.1:${port}/`, page: `http://127.0.0.1:${pagePort}/` },
+    said: () => text,
     shows: (what, is) =>
       until(
         what,
@@ -116,3 +135,11 @@ const isTunnel = ({ pid }: Process): boolean => {
     return false;
   }
 };
+const asUser = (uid: number) => [
+  'setpriv',
+  `--reuid=${uid}`,
+  `--regid=${uid}`,
+  '--clear-groups',
+  '--no-new-privs',
+  '--',
+];

@@ -24,6 +24,7 @@ const SSH_TESTS = {
   script: 'bsdutils',
   promtool: 'prometheus',
   'chromium-headless-shell': 'chromium-headless-shell',
+  [`/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/libnss_wrapper.so`]: 'libnss-wrapper',
 };
 const API = { etcd: 'etcd-server' };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
