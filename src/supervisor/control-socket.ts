@@ -12,12 +12,19 @@ export type ControlSocket = {
   readonly masterArgs: readonly string[];
   /** Adds one forward to the living connection; resolves to what ssh printed (the port, for a listen port 0). */
   readonly forward: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
+  /** Takes one forward off the living connection, by the spec that it was added with; connections through it stay. */
+  readonly cancel: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
   readonly remove: () => void;
 };
 
 export type ControlAnswer =
   | { readonly ok: true; readonly output: string }
-  | { readonly ok: false; readonly problem: string };
+  | {
+      readonly ok: false;
+      readonly problem: string;
+      /** ssh refused; otherwise it gave no answer, or there is nobody to ask. */
+      readonly refused: boolean;
+    };
 
 /** ssh makes its socket as PATH plus a dot and 16 characters, of at most 107 bytes in all. */
 const LONGEST_PATH = 90;
@@ -32,6 +39,15 @@ export const createControlSocket = (
 ): ControlSocket => {
   const dir = privateDirectory();
   const path = join(dir, 'ctl');
+  // One command at a time, in the order in which they were given; each one's time starts when it is its turn.
+  let last: Promise<unknown> = Promise.resolve();
+  const command = (verb: 'forward' | 'cancel', spec: readonly string[], timeoutMs: number): Promise<ControlAnswer> => {
+    const answer = last.then(() =>
+      ask(sshPath, ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'], env, timeoutMs),
+    );
+    last = answer;
+    return answer;
+  };
   return {
     dir,
     path,
@@ -39,8 +55,8 @@ export const createControlSocket = (
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${path}`, '-o', 'ControlPersist=no'],
       ...['-o', 'StreamLocalBindUnlink=yes'],
     ],
-    forward: (spec, timeoutMs) =>
-      ask(sshPath, ['-F', 'none', '-S', path, '-O', 'forward', ...spec, 'x'], env, timeoutMs),
+    forward: (spec, timeoutMs) => command('forward', spec, timeoutMs),
+    cancel: (spec, timeoutMs) => command('cancel', spec, timeoutMs),
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 };
@@ -81,8 +97,11 @@ const ask = async (
     killSignal: 'SIGKILL',
     maxBuffer: 65_536,
   });
-  if (timedOut) return { ok: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
-  if (exitCode !== 0)
-    return { ok: false, problem: stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${exitCode}` };
+  const said = stderr.split('\n')[0]?.trim() ?? '';
+  if (timedOut)
+    return { ok: false, refused: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
+  // A forward that is not there to be cancelled is no reason for ssh to exit with anything but 0.
+  const refused = /: forwarding request failed: /.test(stderr);
+  if (exitCode !== 0 || refused) return { ok: false, refused, problem: said || `ssh -O ended with ${exitCode}` };
   return { ok: true, output: stdout.trim() };
 };

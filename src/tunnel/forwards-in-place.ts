@@ -85,18 +85,20 @@ export const done = (places: ForwardPlaces, step: ForwardStep): ForwardPlaces =>
   return { present: [...others, step.forward], refused, worked: new Set([...places.worked, key]) };
 };
 
-/** Forgets refusals and past successes of forwards that are no longer wanted; `now` asks for the refused ones at once. */
+/** Forgets what a change of the wanted forwards has settled; `now` asks for the refused ones at once. */
 export const follow = (
   places: ForwardPlaces,
   wanted: readonly DocumentForward[],
   options: { now?: boolean } = {},
 ): ForwardPlaces => {
   const keys = new Set(wanted.map(forwardKey));
+  const present = new Set(places.present.map(forwardKey));
   return {
     present: places.present,
     refused: new Map(
       [...places.refused]
-        .filter(([key, { unsure }]) => unsure || keys.has(key))
+        // What is still to be added, or still to be cancelled.
+        .filter(([key, { unsure }]) => unsure || keys.has(key) !== present.has(key))
         .map(([key, refusal]) => [key, options.now ? { ...refusal, retryAt: Number.NEGATIVE_INFINITY } : refusal]),
     ),
     worked: new Set([...places.worked].filter((key) => keys.has(key))),
