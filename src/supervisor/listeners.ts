@@ -1,15 +1,17 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
+import { endianness } from 'node:os';
 import { join } from 'node:path';
 import type { Endpoint } from '../api/document.ts';
 
 /**
- * Whether a process listens at a port (at whichever of its addresses) or on a unix socket, as the kernel has it; null where that cannot
- * be told (no /proc, or not ours to look into). Nothing is connected to: behind the listener there is somebody else's service.
+ * Whether a process listens at an address or on a unix socket, as the kernel has it; null where that cannot be told (no /proc, or not
+ * ours to look into; a host that is a name or of IPv6). Nothing is connected to: behind the listener is somebody else's service.
  */
 export const listensOn = (pid: number, at: Endpoint, proc = '/proc'): boolean | null => {
   try {
-    const inodes = 'path' in at ? unixListeners(proc, at.path) : tcpListeners(proc, at.port);
-    return inodes.size > 0 && socketsOf(proc, pid).some((inode) => inodes.has(inode));
+    const inodes = 'path' in at ? unixListeners(proc, at.path) : tcpListeners(proc, at.host, at.port);
+    return inodes === null ? null : inodes.size > 0 && socketsOf(proc, pid).some((inode) => inodes.has(inode));
   } catch {
     return null;
   }
@@ -24,23 +26,21 @@ const rows = (file: string): string[][] =>
 
 const LISTEN = '0A';
 
-const tcpListeners = (proc: string, port: number): Set<string> => {
-  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  const inodes = new Set<string>();
-  for (const file of ['net/tcp', 'net/tcp6'])
-    for (const [, local = '', , state, , , , , , inode = ''] of existing(join(proc, file)))
-      if (state === LISTEN && local.endsWith(suffix)) inodes.add(inode);
-  return inodes;
+const tcpListeners = (proc: string, host: string, port: number): Set<string> | null => {
+  const address = host === '*' ? '0.0.0.0' : host;
+  if (!isIPv4(address)) return null;
+  const local = `${hex(address)}:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return new Set(
+    rows(join(proc, 'net/tcp'))
+      .filter(([, at, , state]) => at === local && state === LISTEN)
+      .map(([, , , , , , , , , inode = '']) => inode),
+  );
 };
 
-/** Without IPv6 there is no tcp6. */
-const existing = (file: string): string[][] => {
-  try {
-    return rows(file);
-  } catch (error) {
-    if (file.endsWith('6')) return [];
-    throw error;
-  }
+/** The kernel prints an address as the number that it is in memory. */
+const hex = (address: string): string => {
+  const bytes = Buffer.from(address.split('.').map(Number));
+  return (endianness() === 'LE' ? bytes.reverse() : bytes).toString('hex').toUpperCase();
 };
 
 /** __SO_ACCEPTCON: it listens. */

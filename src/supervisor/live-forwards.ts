@@ -112,7 +112,6 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
     ended: () => {
       connection = null;
       clearTimeout(timer);
-      state = places.startedWith(state, []);
     },
     follow: (how = {}) => {
       state = places.follow(state, wanted(), how);
@@ -148,7 +147,7 @@ const perform = async (
   const answer = await control[verb === 'add' ? 'forward' : 'cancel'](forwardArgs(forward), timeoutMs);
   const problem = problemOf(verb, answer);
   if (problem !== null || !isLocal) return problem;
-  // ssh says "done" before it is asked whether it is.
+  // ssh's word is not taken for it where the kernel can be asked.
   const listens = listensOn(pid, forward.listen);
   if (verb === 'add') return listens === false ? { text: 'ssh added it but does not listen', refused: true } : null;
   if (listens === true) return { text: 'ssh cancelled it but still listens', refused: false };
@@ -160,5 +159,5 @@ const perform = async (
 /** What was not there to be cancelled is as good as cancelled. */
 const problemOf = (verb: ForwardStep['do'], answer: ControlAnswer): Problem | null => {
   if (answer.ok || (verb === 'cancel' && answer.refused)) return null;
-  return { text: answer.problem, refused: answer.refused };
+  return { text: answer.problem.replace(/^.*: forwarding request failed: /, ''), refused: answer.refused };
 };

@@ -21,7 +21,8 @@ export const TUNNEL_METRICS = {
 /** What a supervisor tells of its tunnel as it goes. */
 export type TunnelMetrics = {
   up(isUp: boolean): void;
-  forward(name: string, isUp: boolean): void;
+  /** All forwards there are, and whether each is up. */
+  forwards(up: ReadonlyMap<string, boolean>): void;
   heartbeat(rttSeconds: number, unixSeconds: number): void;
   started(): void;
   disconnected(reason: string): void;
@@ -75,7 +76,10 @@ export const createTunnelMetrics = (tunnel: string, version: string, reasons: re
 
   return {
     up: (isUp) => up.set(labels, isUp ? 1 : 0),
-    forward: (forward, isUp) => forwardUp.set({ ...labels, forward }, isUp ? 1 : 0),
+    forwards: (all) => {
+      forwardUp.reset();
+      for (const [forward, isUp] of all) forwardUp.set({ ...labels, forward }, isUp ? 1 : 0);
+    },
     heartbeat: (rttSeconds, unixSeconds) => {
       rtt.observe(labels, rttSeconds);
       last.set(labels, unixSeconds);

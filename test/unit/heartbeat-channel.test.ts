@@ -27,7 +27,8 @@ it('welcomes the way back that is there before the way out is known to be open',
         await until('a way out', () => existsSync(out));
         return { ok: true, output: '' };
       },
-      remove: () => rmSync(dir, { recursive: true, force: true }),
+      cancel: async () => ({ ok: true, output: '' }),
+    remove: () => rmSync(dir, { recursive: true, force: true }),
     },
     message: '',
     timeoutMs: 10_000,
