@@ -16,5 +16,7 @@ void superviseResident({
   env: process.env,
   listen: { host: values['http-host'], port: Number(values['http-port']) },
   ...(values.root === undefined ? {} : { root: values.root }),
+  // The sidecar's own memory volume (render-sidecar.ts): it lives as long as the pod.
+  stateDir: process.env['TMPDIR'],
   version: process.env['AUTOSSH_OPERATOR_VERSION'] ?? 'unknown',
 }).then((code) => process.exit(code));

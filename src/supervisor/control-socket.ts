@@ -42,9 +42,7 @@ export const createControlSocket = (
   // One command at a time, in the order in which they were given; each one's time starts when it is its turn.
   let last: Promise<unknown> = Promise.resolve();
   const command = (verb: 'forward' | 'cancel', spec: readonly string[], timeoutMs: number): Promise<ControlAnswer> => {
-    const answer = last.then(() =>
-      ask(sshPath, ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'], env, timeoutMs),
-    );
+    const answer = last.then(() => ask(sshPath, ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'], env, timeoutMs));
     last = answer;
     return answer;
   };

@@ -11,6 +11,7 @@ import { errorText } from './system-error.ts';
 export type ChannelOptions = {
   readonly control: ControlSocket;
   readonly message: string;
+  /** In milliseconds; asked for at each beat, so that a changed one is in force at once. */
   readonly timeoutMs: number;
   readonly log: (line: LogLine) => void;
   /** Called when ssh is about to print this many lines on stderr that come from the heartbeat and not from the user's traffic. */
@@ -29,7 +30,7 @@ const LOOK_EVERY_MS = 1_000;
  * takes a round trip like any answer.
  */
 export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
-  const { control, timeoutMs, log } = options;
+  const { control, log } = options;
   const out = join(control.dir, 'out');
   const echo = join(control.dir, 'echo');
   let server: Server | null = null;
@@ -44,7 +45,7 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
   };
 
   const add = async (...spec: string[]): Promise<string> => {
-    const answer = await control.forward(spec, timeoutMs);
+    const answer = await control.forward(spec, options.timeoutMs);
     if (!answer.ok) throw new Error(answer.problem);
     return answer.output;
   };
@@ -86,15 +87,15 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
       const back = method === 'Loop' && server !== null ? awaitBack(server, options, signal) : null;
       let socket: Socket;
       try {
-        socket = await dial({ path: out }, timeoutMs, signal);
+        socket = await dial({ path: out }, options.timeoutMs, signal);
       } catch (problem) {
         back?.close();
         return missed(errorText(problem));
       }
       try {
         if (back === null) {
-          await read(socket, 1, timeoutMs, signal);
-        } else if (!(await comesBack(socket, back, timeoutMs, signal))) {
+          await read(socket, 1, options.timeoutMs, signal);
+        } else if (!(await comesBack(socket, back, options.timeoutMs, signal))) {
           if (proven) return missed('the server closed the channel of the heartbeat');
           // It answered, if only to refuse: that is what a ping asks for.
           method = 'Ping';
@@ -105,7 +106,9 @@ export const channelHeartbeat = (options: ChannelOptions): Heartbeat => {
         proven = true;
         return { ok: true, rttMs: performance.now() - started };
       } catch (problem) {
-        return missed(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
+        return missed(
+          problem instanceof TimeoutError ? `no answer within ${options.timeoutMs} ms` : errorText(problem),
+        );
       } finally {
         socket.destroy();
         back?.close();

@@ -4,11 +4,15 @@ import { join } from 'node:path';
 import { MOUNT_ROOT } from '../api/hand-over.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
-import { changeBetween } from '../tunnel/config-change.ts';
+import { changeBetween, isLoginReason, loginFilesChanged, type Standing } from '../tunnel/config-change.ts';
+import type { Tunnel } from '../tunnel/machine.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { notYetWhole, type Whole, wholeAfter } from '../tunnel/whole.ts';
+import { backoffFile } from './backoff-file.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
-import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
+import { followForwards } from './live-forwards.ts';
+import type { ConfigReader, ReadConfig, ResidentConfig } from './resident-config.ts';
 import type { ResidentView } from './resident-http.ts';
 import { launchResident, type ResidentLaunch } from './resident-launch.ts';
 import { type Running, runTunnel } from './run-tunnel.ts';
@@ -19,6 +23,8 @@ import { watchFiles } from './watch-files.ts';
 /** An ssh without a terminal has nothing to put right: one that does not go at once is stuck. */
 const KILL_GRACE_MS = 2_000;
 const TICK_MS = 1_000;
+/** Instead of ssh's words: those were not kept. */
+const AS_BEFORE = 'as before the restart of this supervisor';
 /** Beyond this the supervisor itself is stuck; far above what a busy node may delay. */
 const STUCK_MS = 30_000;
 
@@ -29,6 +35,9 @@ export type KeepUpOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
+  /** What is waited for is kept there over a restart of the container; null or absent: nowhere. */
+  readonly stateDir?: string | undefined;
+  readonly readConfig: ConfigReader;
   readonly log: JsonLog;
   readonly metrics: TunnelMetrics;
   /** Told of what was left out of a configuration that is taken. */
@@ -38,10 +47,14 @@ export type KeepUpOptions = {
 };
 
 /** Keeps one tunnel up, following its configuration and its keys, until it is told to stop. */
-export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop }: KeepUpOptions): Resident => {
+export const keepUp = (options: KeepUpOptions): Resident => {
+  const { first, env, root = MOUNT_ROOT, stateDir = null, readConfig, log, metrics, warn, stop } = options;
   let config = first;
   let configProblem: string | null = null;
   let state: ResidentState = newResidentState;
+  let whole: Whole = notYetWhole;
+  /** Keys or host keys are others than those that the ssh which runs was started with. */
+  let newLogins = false;
   let method = 'None';
   let lastEventAt = performance.now();
   let recycle: NodeJS.Timeout | undefined;
@@ -61,6 +74,32 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     return [ssh, ...jumpHosts].reduce((sum, { options }) => sum + options.connectTimeoutSeconds * 1000 + 10_000, 0);
   };
   const bornAt = performance.now();
+  const forwards = followForwards({
+    wanted: () => config.document.forwards,
+    timeoutMs: () => config.timeoutMs,
+    retry: () => config.retry,
+    log,
+    onChange: () => tell(),
+  });
+  /** One truth for metrics, probes and status. */
+  const tell = (): void => {
+    const places = config.document.forwards.map((forward) => [forward.name, forwards.inPlace(forward)] as const);
+    whole = wholeAfter(
+      whole,
+      state,
+      places.map(([, place]) => place),
+    );
+    metrics.up(state.connected);
+    metrics.forwards(new Map(places.map(([name, { ok }]) => [name, state.connected && ok])));
+  };
+  const saved = backoffFile(stateDir, loginDirectories(root));
+  const earlier = saved.load(first.document);
+  const dueInMs = earlier === null ? 0 : Math.max(0, earlier.dueAt - Date.now());
+  if (earlier !== null) {
+    const { reason } = earlier;
+    state = { ...state, reason, detail: AS_BEFORE };
+    log.line(4, 'an earlier supervisor of this tunnel was waiting', { reason, pauseMs: dueInMs });
+  }
   const running: Running = runTunnel({
     // Getters: a changed configuration is in force at the next decision.
     policy: residentPolicy({
@@ -83,14 +122,25 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       get retry() {
         return config.retry;
       },
+      notBefore: bornAt + dueInMs,
     }),
+    ...(earlier === null
+      ? {}
+      : { remembered: { attempts: earlier.attempts, lastFailure: { reason: earlier.reason, detail: AS_BEFORE } } }),
     bornAt,
     launch: () => {
-      const launched = launchResident(config, { env, root, dir, log, expectNoise: relay.expectNoise });
+      newLogins = false;
+      const launched = launchResident(() => config, {
+        ...{ env, root, dir, log, forwards: forwards.starting(), expectNoise: relay.expectNoise },
+      });
       if (!('unable' in launched)) current = launched;
       return launched;
     },
     onStderr: relay.push,
+    judge: (verdict, lines) => {
+      const judged = forwards.judge(verdict, lines);
+      return { ...judged, amended: judged.amended || (newLogins && isLoginReason(judged.reason)) };
+    },
     onTransition: (before, event, after, now) => {
       lastEventAt = now.at;
       const was = state;
@@ -100,27 +150,34 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       if (event.type === 'beatOk') metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
       const line = narrate(before, event, after, now);
       if (line !== null) log.line(line.level, line.message, line.fields);
-      if (!was.connected && state.connected) lifetime();
+      if (before.state !== 'Connected' && after.state === 'Connected' && current !== undefined && after.pid !== null)
+        forwards.connected({ control: current.control, pid: after.pid });
+      if (before.pid !== null && after.state !== 'Connected' && after.state !== 'Connecting') forwards.ended();
+      if (event.type === 'exited' && after.state === 'Waiting') remember(after);
+      if (!was.connected && state.connected) {
+        forwards.proven();
+        saved.clear();
+        lifetime();
+      } else if (was !== state) tell();
     },
   });
+  const remember = ({ attempts, pauseMs, lastFailure }: Tunnel): void =>
+    saved.save(config.document, { reason: lastFailure?.reason ?? 'Unknown', attempts, dueAt: Date.now() + pauseMs });
 
   const count = (was: ResidentState, is: ResidentState, started: boolean): void => {
     if (started) metrics.started();
     if (is.failures > was.failures) metrics.disconnected(is.reason ?? 'Unknown');
-    if (is.connected !== was.connected) {
-      metrics.up(is.connected);
-      for (const { name } of config.document.forwards) metrics.forward(name, is.connected);
-    }
   };
   /** AUTOSSH_MAXLIFETIME: a connection that lived this long is replaced by a fresh one. */
   const lifetime = (): void => {
     clearTimeout(recycle);
-    if (config.maxLifetimeMs === null) return;
-    const { pid } = running.tunnel();
+    const { pid, connectedAt } = running.tunnel();
+    if (config.maxLifetimeMs === null || connectedAt === null) return;
     const replace = () => {
       if (running.tunnel().pid === pid) running.dispatch({ type: 'restart', why: 'lifetime' });
     };
-    recycle = setTimeout(replace, Math.min(config.maxLifetimeMs, 0x7fffffff));
+    const left = connectedAt + config.maxLifetimeMs - performance.now();
+    recycle = setTimeout(replace, Math.min(Math.max(left, 0), 0x7fffffff));
   };
   const tick = setInterval(() => {
     if (state.connected) metrics.connectedFor(TICK_MS / 1000);
@@ -136,10 +193,14 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       suspended: document.suspend,
       insecureHostKey: document.knownHosts.some(({ source }) => source === 'Insecure'),
     });
-    for (const { name } of document.forwards) metrics.forward(name, state.connected);
+    forwards.follow();
+  };
+  const standing = (): Standing => {
+    const { state: doing, lastFailure } = running.tunnel();
+    return { state: doing, reason: lastFailure?.reason ?? null, connected: state.connected };
   };
   const changed = (): void => {
-    const read = readResidentConfig(env, root);
+    const read = readConfig();
     configProblem = read.ok ? null : read.problem;
     if (!read.ok) {
       log.line(3, 'new configuration refused; the old one stays', { problem: read.problem });
@@ -147,23 +208,29 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     }
     warn(read);
     const before = config.document;
+    const isRetimed = timesOf(config) !== timesOf(read.config);
     config = read.config;
-    apply();
     const after = config.document;
     log.line(6, 'new configuration', { generation: after.generation });
-    const change = changeBetween(before, after);
-    if (change === 'suspend' || change === 'resume') running.dispatch({ type: change });
-    if (change === 'reconnect') running.dispatch({ type: 'restart', why: 'changed' });
-    if (change === 'retry' && !state.connected) running.dispatch({ type: 'restart', why: 'asked' });
+    apply();
+    if (after.retryToken !== before.retryToken) forwards.follow({ now: true });
+    if (isRetimed) {
+      running.dispatch({ type: 'retimed' });
+      if (state.connected) lifetime();
+    }
+    const event = changeBetween(before, after, standing());
+    if (event !== null) running.dispatch(event);
   };
   const configFiles = watchFiles(configDirectories(root), changed);
   const loginFiles = watchFiles(loginDirectories(root), () => {
     log.line(6, 'keys or host keys changed: in force at the next connection');
-    if (running.tunnel().state === 'Waiting') running.dispatch({ type: 'restart', why: 'changed' });
+    newLogins = true;
+    const event = loginFilesChanged(standing());
+    if (event !== null) running.dispatch(event);
   });
 
   const view = (): ResidentView => ({
-    state,
+    ...{ state, whole },
     ...{ tunnel: config.document.name, generation: config.document.generation, configProblem },
     method: current?.heartbeat.method ?? 'None',
     waitsForTunnel: config.document.startup === 'WaitForTunnel',
@@ -195,3 +262,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   });
   return { done, view };
 };
+
+/** What timers that run already have to follow. */
+const timesOf = ({ periodMs, firstBeatMs, maxLifetimeMs, retry }: ResidentConfig): string =>
+  JSON.stringify([periodMs, firstBeatMs, maxLifetimeMs, retry]);

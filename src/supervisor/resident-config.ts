@@ -39,10 +39,7 @@ export const createConfigReader = (
  * environment does not; spec.env (the tunnel's own ConfigMap) before envFrom, the later of those before the earlier. A variable that
  * makes no sense is left out with a warning; a document that makes none is a problem, since there is nothing to run.
  */
-const readResidentConfig = (
-  env: Readonly<Record<string, string | undefined>>,
-  root: string,
-): ReadConfig => {
+const readResidentConfig = (env: Readonly<Record<string, string | undefined>>, root: string): ReadConfig => {
   const own = readDirectory(join(root, 'config'));
   const text = own[TUNNEL_VARIABLE] ?? env[TUNNEL_VARIABLE];
   if (text === undefined)

@@ -11,17 +11,21 @@ export type HeartbeatOptions = {
   readonly expectNoise: (lines: number) => void;
 };
 
-/** The heartbeat that the configuration asks for, on one connection. */
+/** The heartbeat that the configuration asks for, on one connection: its method is that of the start, its times are those in force. */
 export const residentHeartbeat = (
-  config: ResidentConfig,
+  config: () => ResidentConfig,
   { control, log, expectNoise }: HeartbeatOptions,
 ): Heartbeat =>
-  config.method === 'None'
+  config().method === 'None'
     ? noHeartbeat
     : channelHeartbeat({
         control,
-        message: config.message,
-        timeoutMs: config.timeoutMs,
+        get message() {
+          return config().message;
+        },
+        get timeoutMs() {
+          return config().timeoutMs;
+        },
         log: ({ level, text }) => log.line(level >= 7 ? 7 : level >= 5 ? 6 : 4, text),
         expectNoise,
       });

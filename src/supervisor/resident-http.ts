@@ -2,10 +2,13 @@ import type { Server } from 'node:http';
 import { type Answer, serveHttp } from '../telemetry/http-server.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import type { ResidentState } from '../tunnel/resident-state.ts';
+import type { Whole } from '../tunnel/whole.ts';
 
 /** What the probes and the status tell; asked at each request. */
 export type ResidentView = {
   readonly state: ResidentState;
+  /** Bytes go round and every forward is in place: what the probes and the status call connected. */
+  readonly whole: Whole;
   readonly tunnel: string;
   readonly generation: number;
   readonly method: string;
@@ -34,10 +37,10 @@ export const serveResident = (
         return unwell === null ? ok('ok') : notYet(unwell);
       },
       '/readyz': () => {
-        const { state } = view();
-        return state.connected
+        const { state, whole } = view();
+        return whole.connected
           ? ok('connected')
-          : notYet(state.suspended ? 'suspended' : (state.reason ?? 'not connected'));
+          : notYet(state.suspended ? 'suspended' : (whole.reason ?? 'not connected'));
       },
       '/metrics': async () => {
         const { body, type } = await metrics.text();
@@ -48,10 +51,10 @@ export const serveResident = (
     listen,
   );
 
-const startup = ({ state, waitsForTunnel }: ResidentView): Answer =>
-  !waitsForTunnel || state.everConnected || state.suspended
+const startup = ({ state, whole, waitsForTunnel }: ResidentView): Answer =>
+  !waitsForTunnel || whole.everConnected || state.suspended
     ? ok('started')
-    : notYet(state.reason ?? 'no heartbeat yet');
+    : notYet(whole.reason ?? 'no heartbeat yet');
 
 const ok = (body: string): Answer => ({ status: 200, body: `${body}\n` });
 const notYet = (body: string): Answer => ({ status: 503, body: `${body}\n` });
@@ -71,15 +74,15 @@ export type PodStatus = {
   readonly disconnects: number;
 };
 
-const statusOf = ({ state, tunnel, generation, method, configProblem }: ResidentView): PodStatus => ({
+const statusOf = ({ state, whole, tunnel, generation, method, configProblem }: ResidentView): PodStatus => ({
   tunnel,
-  connected: state.connected,
+  connected: whole.connected,
   suspended: state.suspended,
-  reason: state.reason,
+  reason: whole.reason,
   generation,
   configAccepted: configProblem === null,
   heartbeatMethod: method,
-  connectedSince: time(state.connectedSince),
+  connectedSince: time(whole.connected ? state.connectedSince : null),
   lastHeartbeat: time(state.lastBeatAt),
   sshStarts: state.starts,
   disconnects: state.failures,

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import type { DocumentForward } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import { type ControlSocket, createControlSocket } from './control-socket.ts';
@@ -17,16 +18,19 @@ export type LaunchOptions = {
   readonly root: string;
   /** Private directory for copies of keys and for ssh's configuration. */
   readonly dir: string;
+  /** Those that ssh starts with. */
+  readonly forwards: readonly DocumentForward[];
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
 };
 
 /** Makes the next ssh of a tunnel ready: its logins, its command line, its control socket and its heartbeat. */
-export const launchResident = (config: ResidentConfig, options: LaunchOptions): ResidentLaunch | Unable => {
+export const launchResident = (config: () => ResidentConfig, options: LaunchOptions): ResidentLaunch | Unable => {
   const { env, root, dir, log, expectNoise } = options;
-  const logins = prepareLogins(config.document, dir, root);
+  const document = { ...config().document, forwards: [...options.forwards] };
+  const logins = prepareLogins(document, dir, root);
   if (!logins.ok) return { unable: logins.failure };
-  const { argv, files, env: sshEnv } = sshCommand(config.document, logins.places);
+  const { argv, files, env: sshEnv } = sshCommand(document, logins.places);
   for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
   const childEnv = { ...env, ...sshEnv, SSH_AUTH_SOCK: undefined };
   const control = createControlSocket('ssh', childEnv);

@@ -365,7 +365,15 @@ const over: Cell = (tunnel) => exit(tunnel, 0);
 
 const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> = {
   Idle: { start: prepare, stop: leave, suspend: rest },
-  Waiting: { wait: launch, restart: launch, retimed: startSooner, wake: noted, suspend: rest, stop: leave, lifetime: over },
+  Waiting: {
+    wait: launch,
+    restart: launch,
+    retimed: startSooner,
+    wake: noted,
+    suspend: rest,
+    stop: leave,
+    lifetime: over,
+  },
   Connecting: {
     spawned,
     connected,

@@ -25,7 +25,9 @@ const remoteOnes = (lines: readonly string[], among: readonly DocumentForward[])
   lines.flatMap((detail) => {
     const said = REMOTE.exec(detail)?.[1];
     return among
-      .filter(({ kind, listen }) => kind === 'remote' && said === ('path' in listen ? listen.path : String(listen.port)))
+      .filter(
+        ({ kind, listen }) => kind === 'remote' && said === ('path' in listen ? listen.path : String(listen.port)),
+      )
       .map((forward) => ({ forward, detail }));
   });
 

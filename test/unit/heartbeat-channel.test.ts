@@ -28,7 +28,7 @@ it('welcomes the way back that is there before the way out is known to be open',
         return { ok: true, output: '' };
       },
       cancel: async () => ({ ok: true, output: '' }),
-    remove: () => rmSync(dir, { recursive: true, force: true }),
+      remove: () => rmSync(dir, { recursive: true, force: true }),
     },
     message: '',
     timeoutMs: 10_000,
