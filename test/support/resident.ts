@@ -17,7 +17,10 @@ export type Resident = {
   /** Where its volumes are mounted; `put` replaces a file there at once, as a volume's swap does. */
   put(path: string, content: string | null): void;
   /** The ConfigMap as the controller would write it for this specification. */
-  configure(spec: Parameters<typeof tunnelOf>[0]): void;
+  configure(spec: Parameters<typeof tunnelOf>[0], metadata?: Metadata): void;
+  /** What that ConfigMap holds. */
+  data(spec: Parameters<typeof tunnelOf>[0], metadata?: Metadata): Record<string, string>;
+  readonly root: string;
   get(path: string): Promise<{ status: number; body: string }>;
   status(): Promise<PodStatus>;
   /** Waits until the status is so. */
@@ -27,11 +30,26 @@ export type Resident = {
   ssh(): Process | undefined;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>;
+  /** SIGKILL to the supervisor alone; its directories stay for the next one. Resolves with their root. */
+  crash(): Promise<string>;
+};
+
+export type Metadata = { readonly generation?: number; readonly annotations?: Record<string, string> };
+
+export type ResidentOptions = {
+  /** Directories that an earlier one left, with what was put there. */
+  readonly root?: string;
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 /** Starts the sidecar's program on directories laid out as its container has them, with the key and host key of `sshd`. */
-export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf>[0] | null): Promise<Resident> => {
-  const root = mkdtempSync(join(tmpdir(), 'res-'));
+export const startResident = async (
+  sshd: Sshd,
+  spec: Parameters<typeof tunnelOf>[0] | null,
+  options: ResidentOptions = {},
+): Promise<Resident> => {
+  const root = options.root ?? mkdtempSync(join(tmpdir(), 'res-'));
   const put = (path: string, content: string | null) => {
     const file = join(root, path);
     if (content === null) return rmSync(file, { force: true });
@@ -39,18 +57,23 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     writeFileSync(`${root}/next`, content, { mode: 0o444 });
     renameSync(`${root}/next`, file);
   };
-  const configure = (to: Parameters<typeof tunnelOf>[0]) => {
-    const ssh = { host: sshd.host, port: sshd.port, user: sshd.user, ...to?.ssh };
-    for (const [name, value] of Object.entries(configMapData(tunnelOf({ ...to, ssh })))) put(`config/${name}`, value);
+  const data: Resident['data'] = (to, metadata = {}) => {
+    const tunnel = tunnelOf({ ...to, ssh: { host: sshd.host, port: sshd.port, user: sshd.user, ...to?.ssh } });
+    return configMapData({ ...tunnel, metadata: { ...tunnel.metadata, ...metadata } });
   };
-  put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
-  put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
+  const configure: Resident['configure'] = (to, metadata) => {
+    for (const [name, value] of Object.entries(data(to, metadata))) put(`config/${name}`, value);
+  };
+  if (options.root === undefined) {
+    put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
+    put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
+  }
   if (spec !== null) configure(spec);
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
   const child = spawn(SIDECAR, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '' },
+    env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '', ...options.env },
   });
   let text = '';
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -72,7 +95,7 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     { state: () => text },
   );
   return {
-    ...{ child, put, configure, get, status },
+    ...{ child, put, configure, data, root, get, status },
     shows: (what, is) =>
       until(
         what,
@@ -87,6 +110,13 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line) as Record<string, unknown>),
+    crash: async () => {
+      const all = descendantsOf(child.pid ?? 0);
+      child.kill('SIGKILL');
+      await exited;
+      await until('its processes to end', () => all.every((one) => !isAlive(one)));
+      return root;
+    },
     ssh: () => descendantsOf(child.pid ?? 0).find(({ name, parent }) => name === 'ssh' && parent === child.pid),
     stop: async () => {
       const all = descendantsOf(child.pid ?? 0);

@@ -51,7 +51,7 @@ const hasty = fc.array(
 const pause = { wait: 20_000_000, deed: { type: 'wake' } } as const;
 
 const deed: fc.Arbitrary<Deed> = fc.oneof(
-  fc.record({ type: fc.constantFrom('wake' as const, 'suspend' as const, 'resume' as const) }),
+  fc.record({ type: fc.constantFrom('wake' as const, 'suspend' as const, 'resume' as const, 'retimed' as const) }),
   fc.record({ type: fc.constant('restart' as const), why: fc.constantFrom('signal' as const, 'changed' as const) }),
 );
 const deeds = fc.array(fc.record({ wait: fc.oneof(ms(50), ms(10_000), ms(1_500_000)), deed }), { maxLength: 25 });
@@ -292,6 +292,7 @@ describe('the pause before a start', () => {
             due = { from: min, to: max };
           }
           if (runs && after.state === 'Ending' && !sick) due = { from: 0, to: 0 };
+          if (before.state === 'Ending' && event.type === 'restart') due = { from: 0, to: 0 };
           if (event.type === 'exited' && after.state !== 'Exited' && after.state !== 'Suspended')
             due = { from: at + Math.floor(due.from), to: at + Math.ceil(due.to) };
           if (!effects.some((effect) => effect.do === 'spawn')) continue;
