@@ -3,7 +3,7 @@ import type { DocumentForward } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { pauseMs, type RetryLimits } from '../tunnel/backoff.ts';
 import type { Verdict } from '../tunnel/failure.ts';
-import { type ForwardStep, forwardKey } from '../tunnel/forward-plan.ts';
+import { type ForwardKey, type ForwardStep, forwardKey } from '../tunnel/forward-plan.ts';
 import * as places from '../tunnel/forwards-in-place.ts';
 import { refusedForwards } from '../tunnel/refused-forwards.ts';
 import { forwardArgs } from '../tunnel/ssh-args.ts';
@@ -48,6 +48,8 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
   let state = places.noForwards;
   let connection: LiveConnection | null = null;
   let working = false;
+  /** Forwards that ended an ssh since bytes went round last: each is good for one start without a pause, not for a storm of them. */
+  const blamed = new Set<ForwardKey>();
   let timer: NodeJS.Timeout | undefined;
 
   const change = (next: places.ForwardPlaces): void => {
@@ -108,7 +110,10 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
       connection = to;
       void work();
     },
-    proven: () => change(places.proven(state)),
+    proven: () => {
+      blamed.clear();
+      change(places.proven(state));
+    },
     ended: () => {
       connection = null;
       clearTimeout(timer);
@@ -120,6 +125,7 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
     },
     judge: (verdict, lines) => {
       const refused = refusedForwards(verdict.reason, lines, state.present);
+      state = places.startedWith(state, []);
       for (const { forward, detail } of refused) {
         const reason = forward.kind === 'remote' ? remoteReason(forward) : 'LocalPortBusy';
         log.line(4, 'forward is not in place', { forward: forward.name, spec: forwardKey(forward), reason, detail });
@@ -127,7 +133,9 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
       }
       const first = refused[0]?.forward;
       const reason = first?.kind === 'remote' ? remoteReason(first) : verdict.reason;
-      return { ...verdict, reason, amended: first !== undefined };
+      const amended = refused.some(({ forward }) => !blamed.has(forwardKey(forward)));
+      for (const { forward } of refused) blamed.add(forwardKey(forward));
+      return { ...verdict, reason, amended };
     },
     inPlace: (forward) => places.inPlace(state, forward),
   };
