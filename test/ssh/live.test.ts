@@ -67,8 +67,9 @@ describe('a living tunnel', () => {
       state: () => JSON.stringify(resident.log().slice(-20), null, 1),
     });
   const said = (resident: Resident, msg: string) => resident.log().filter((line) => line['msg'] === msg);
+  /** At all addresses: sshd takes one half of `localhost` where the other is taken. */
   const occupy = async (port: number) => {
-    const server = createServer().listen({ port, host: '127.0.0.1' });
+    const server = createServer().listen({ port });
     await once(server, 'listening');
     return keep({ stop: async () => void (server.listening && server.close()) });
   };
