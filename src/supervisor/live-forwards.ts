@@ -88,8 +88,8 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
       ...fields,
       ...{ reason, detail: problem.text },
     });
-    const unsure = step.do === 'add' && !problem.refused;
-    change(places.refuse(state, forward, { reason, detail: problem.text, retryAt: retryAt(), unsure }));
+    const why = { reason, detail: problem.text, retryAt: retryAt() } as const;
+    change(places.failed(state, step, why, problem.refused));
   };
 
   const reasonOf = (forward: DocumentForward, problem: Problem) => {

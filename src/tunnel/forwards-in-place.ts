@@ -70,6 +70,17 @@ export const refuse = (
   refused: new Map([...places.refused, [forwardKey(forward), { forward, ...refusal }]]),
 });
 
+/** After a step that did not work; `answered`: ssh said no, rather than nothing. */
+export const failed = (
+  places: ForwardPlaces,
+  step: ForwardStep,
+  why: Omit<Refusal, 'forward' | 'unsure'>,
+  answered: boolean,
+): ForwardPlaces => {
+  const wasUnsure = places.refused.get(forwardKey(step.forward))?.unsure ?? false;
+  return refuse(places, step.forward, { ...why, unsure: step.do === 'add' ? !answered : wasUnsure });
+};
+
 /** After a step that worked. */
 export const done = (places: ForwardPlaces, step: ForwardStep): ForwardPlaces => {
   const key = forwardKey(step.forward);
@@ -108,10 +119,7 @@ export const follow = (
 /** The next thing to do on the living connection, or null. */
 export const nextStep = (places: ForwardPlaces, wanted: readonly DocumentForward[], at: number): ForwardStep | null => {
   const isDue = (forward: DocumentForward) => (places.refused.get(forwardKey(forward))?.retryAt ?? at) <= at;
-  const keys = new Set(wanted.map(forwardKey));
-  const unsure = [...places.refused.values()].find(
-    ({ unsure, forward, retryAt }) => unsure && (retryAt <= at || !keys.has(forwardKey(forward))),
-  );
+  const unsure = [...places.refused.values()].find(({ unsure, retryAt }) => unsure && retryAt <= at);
   if (unsure !== undefined) return { do: 'cancel', forward: unsure.forward };
   return forwardPlan(places.present, wanted).find(({ forward }) => isDue(forward)) ?? null;
 };

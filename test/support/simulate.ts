@@ -26,7 +26,7 @@ export type Life = {
 
 /** What somebody does to the tunnel from outside. */
 export type Deed =
-  | { readonly type: 'wake' | 'suspend' | 'resume' | 'retimed' }
+  | { readonly type: 'wake' | 'suspend' | 'resume' }
   | { readonly type: 'restart'; readonly why: 'signal' | 'monitorPort' | 'remoteForward' | 'changed' }
   | { readonly type: 'stop'; readonly signal: number };
 
