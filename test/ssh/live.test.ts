@@ -430,15 +430,14 @@ const longPause = (resident: Resident): Pause | undefined => pauses(resident).fi
 const commandLine = (resident: Resident): string =>
   readFileSync(`/proc/${resident.ssh()?.pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
 
-/** Sends without end, as fast as it is taken, until told to stop. */
+/** Sends without end until told to stop, at 16 MiB/s at most: it shall flow beside the changes, not take the machine from them. */
 const pour = (guest: Socket, sum: ReturnType<typeof createHash>, stop: () => boolean): void => {
   const more = () => {
-    while (!stop()) {
-      const piece = randomBytes(65_536);
-      sum.update(piece);
-      if (!guest.write(piece)) return void guest.once('drain', more);
-    }
-    guest.end();
+    if (stop()) return void guest.end();
+    const piece = randomBytes(65_536);
+    sum.update(piece);
+    if (guest.write(piece)) setTimeout(more, 4);
+    else guest.once('drain', more);
   };
   more();
 };
