@@ -389,13 +389,13 @@ describe('a living tunnel', () => {
     const { sshd, echo } = await world();
     writeFileSync(sshd.authorizedKeys, '');
     const forwards = [local('echo', await freePort(), echo.port)];
-    const first = await startResident(sshd, spec(forwards));
+    const first = keep(await startResident(sshd, spec(forwards)));
     await until('a long pause', () => longPause(first), { deadlineMs: 90_000 });
     const { pauseMs, time } = longPause(first) as { pauseMs: number; time: string };
     const due = Date.parse(time) + pauseMs;
     const root = await first.crash();
 
-    const second = await startResident(sshd, null, { root });
+    const second = keep(await startResident(sshd, null, { root }));
     expect(await second.status()).toMatchObject({ connected: false, reason: 'AuthFailed', sshStarts: 0 });
     expect(await second.get('/readyz')).toMatchObject({ status: 503, body: 'AuthFailed\n' });
     const start = await until('its first ssh', () => said(second, 'ssh started')[0]);
@@ -406,7 +406,7 @@ describe('a living tunnel', () => {
     expect(pauses(second)[0]?.pauseMs).toBeGreaterThan(9_000);
     await second.crash();
 
-    const third = await startResident(sshd, null, { root });
+    const third = keep(await startResident(sshd, null, { root }));
     expect((await third.status()).sshStarts).toBe(0);
     third.configure(spec(forwards), { annotations: { [RETRY_ANNOTATION]: 'now' } });
     await until('an attempt', () => said(third, 'ssh started')[0]);
