@@ -36,5 +36,7 @@ void superviseResident({
       : wholeNumber(command, 'page-port', values['page-port'], [0, 65_535]),
   ...(values.root === undefined ? {} : { root: values.root }),
   logFormat: readLogFormat(command, values['log-format']),
+  // The sidecar's own memory volume (render-sidecar.ts): it lives as long as the pod.
+  stateDir: process.env['TMPDIR'],
   version: process.env['AUTOSSH_OPERATOR_VERSION'] ?? 'unknown',
 }).then((code) => process.exit(code));

@@ -13,7 +13,7 @@ export type ControlSocket = {
   readonly masterArgs: readonly string[];
   /** Adds one forward to the living connection; resolves to what ssh printed (the port, for a listen port 0). */
   readonly forward: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
-  /** Takes one forward off, given as it was added. ssh tells a forward that it does not know apart in words only. */
+  /** Takes one forward off the living connection, by the spec that it was added with; connections through it stay. */
   readonly cancel: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
   /** Opens a channel from the server to `target` (host:port), and closes it once the server has said what became of it. */
   readonly channel: (target: string, timeoutMs: number, signal: AbortSignal) => Promise<ChannelAnswer>;
@@ -22,7 +22,12 @@ export type ControlSocket = {
 
 export type ControlAnswer =
   | { readonly ok: true; readonly output: string }
-  | { readonly ok: false; readonly problem: string };
+  | {
+      readonly ok: false;
+      readonly problem: string;
+      /** ssh refused; otherwise it gave no answer, or there is nobody to ask. */
+      readonly refused: boolean;
+    };
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -39,6 +44,13 @@ export type ChannelAnswer =
 export const createControlSocket = (sshPath: string, env: Environment): ControlSocket => {
   const dir = privateDirectory();
   const path = join(dir, 'ctl');
+  // One command at a time, in the order in which they were given; each one's time starts when it is its turn.
+  let last: Promise<unknown> = Promise.resolve();
+  const command = (verb: 'forward' | 'cancel', spec: readonly string[], timeoutMs: number): Promise<ControlAnswer> => {
+    const answer = last.then(() => ask(sshPath, ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'], env, timeoutMs));
+    last = answer;
+    return answer;
+  };
   return {
     dir,
     path,
@@ -46,12 +58,12 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${path}`, '-o', 'ControlPersist=no'],
       ...['-o', 'StreamLocalBindUnlink=yes'],
     ],
-    forward: (spec, timeoutMs) =>
-      ask(sshPath, ['-F', 'none', '-S', path, '-O', 'forward', ...spec, 'x'], env, timeoutMs),
+    forward: (spec, timeoutMs) => command('forward', spec, timeoutMs),
     cancel: async (spec, timeoutMs) => {
-      const answer = await ask(sshPath, ['-F', 'none', '-S', path, '-O', 'cancel', ...spec, 'x'], env, timeoutMs);
+      const answer = await command('cancel', spec, timeoutMs);
       // A listener of ours leaves its socket behind.
-      if (spec[0] === '-L' && spec[1]?.startsWith('/')) rmSync(spec[1].split(':')[0] ?? '', { force: true });
+      if (answer.ok && spec[0] === '-L' && spec[1]?.startsWith('/'))
+        rmSync(spec[1].split(':')[0] ?? '', { force: true });
       return answer;
     },
     channel: (target, timeoutMs, signal) => askChannel(sshPath, path, target, { env, timeoutMs, signal }),
@@ -85,9 +97,12 @@ const ask = async (file: string, args: string[], env: Environment, timeoutMs: nu
     killSignal: 'SIGKILL',
     maxBuffer: 65_536,
   });
-  if (timedOut) return { ok: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
-  if (exitCode !== 0)
-    return { ok: false, problem: stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${exitCode}` };
+  const said = stderr.split('\n')[0]?.trim() ?? '';
+  if (timedOut)
+    return { ok: false, refused: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
+  // A forward that is not there to be cancelled is no reason for ssh to exit with anything but 0.
+  const refused = /: forwarding request failed: /.test(stderr);
+  if (exitCode !== 0 || refused) return { ok: false, refused, problem: said || `ssh -O ended with ${exitCode}` };
   return { ok: true, output: stdout.trim() };
 };
 

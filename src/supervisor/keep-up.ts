@@ -3,19 +3,29 @@ import { MOUNT_ROOT } from '../api/hand-over.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
-import { changeBetween, changesBeats } from '../tunnel/config-change.ts';
+import {
+  changeBetween,
+  changesBeats,
+  isLoginReason,
+  loginFilesChanged,
+  type Standing,
+} from '../tunnel/config-change.ts';
 import { type ForwardState, forwardStates, type ProbeResult } from '../tunnel/forward-state.ts';
+import type { Tunnel } from '../tunnel/machine.ts';
 import { narrate } from '../tunnel/narrate.ts';
 import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { isRepeating, noOutage } from '../tunnel/quiet-repeats.ts';
 import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { notYetWhole, type Whole, wholeAfter } from '../tunnel/whole.ts';
+import { backoffFile } from './backoff-file.ts';
 import { childEnv } from './child-env.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
 import { createForwardProbes } from './forward-probes.ts';
+import { followForwards } from './live-forwards.ts';
 import { createLogins } from './login-files.ts';
 import { makeMemoryDirectory } from './memory-directory.ts';
 import { noteRefusals } from './refusals.ts';
-import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
+import type { ConfigReader, ReadConfig, ResidentConfig } from './resident-config.ts';
 import type { ResidentView } from './resident-http.ts';
 import { launchResident, type ResidentLaunch } from './resident-launch.ts';
 import { type Running, runTunnel } from './run-tunnel.ts';
@@ -26,6 +36,8 @@ import { watchFiles } from './watch-files.ts';
 /** An ssh without a terminal has nothing to put right: one that does not go at once is stuck. */
 const KILL_GRACE_MS = 2_000;
 const TICK_MS = 1_000;
+/** Instead of ssh's words: those were not kept. */
+const AS_BEFORE = 'as before the restart of this supervisor';
 /** Beyond this the supervisor itself is stuck; far above what a busy node may delay. */
 const STUCK_MS = 30_000;
 /** A beat has so many steps at most, each with its own timeout. */
@@ -38,6 +50,9 @@ export type KeepUpOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
+  /** What is waited for is kept there over a restart of the container; null or absent: nowhere. */
+  readonly stateDir?: string | undefined;
+  readonly readConfig: ConfigReader;
   readonly log: JsonLog;
   readonly metrics: TunnelMetrics;
   /** Told of what was left out of a configuration that is taken. */
@@ -47,11 +62,15 @@ export type KeepUpOptions = {
 };
 
 /** Keeps one tunnel up, following its configuration and its keys, until it is told to stop. */
-export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop }: KeepUpOptions): Resident => {
+export const keepUp = (options: KeepUpOptions): Resident => {
+  const { first, env, root = MOUNT_ROOT, stateDir = null, readConfig, log, metrics, warn, stop } = options;
   let config = first;
   let configProblem: string | null = null;
   let state: ResidentState = newResidentState;
   let outage = noOutage;
+  let whole: Whole = notYetWhole;
+  /** Keys or host keys are others than those that the ssh which runs was started with. */
+  let newLogins = false;
   let lastEventAt = performance.now();
   let recycle: NodeJS.Timeout | undefined;
   /** The ssh that runs, or ran last. */
@@ -74,7 +93,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     onResult: (name, result) => {
       const was = probed.get(name);
       probed.set(name, result);
-      tellForwards();
+      tell();
       if (result.ok)
         log.line(was?.ok === true ? 7 : 6, 'probe answered', { forward: name, tookMs: Math.round(result.tookMs) });
       else {
@@ -83,28 +102,45 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       }
     },
   });
-  const forwards = (): ForwardState[] =>
-    forwardStates(config.document.forwards, { ...state, missing: missing(), probes: probed });
-  /** With method Forward the heartbeat is a proof of its forward too. */
-  const missing = (): Map<string, Reason> => {
-    const { method, forward } = config.document.heartbeat;
-    const isRefused = state.sessionUp && !state.connected && state.reason !== null;
-    return new Map(
-      isRefused && method === 'Forward' && forward !== undefined && state.reason !== null
-        ? [[forward, state.reason]]
-        : [],
-    );
-  };
-  const tellForwards = (): void => {
-    metrics.forwards(forwards());
-  };
-
   const connectDeadline = () => {
     const { ssh, jumpHosts } = config.document;
     // ssh's own timeout bounds each TCP connection; login and forwards need a time of their own, at every hop.
     return [ssh, ...jumpHosts].reduce((sum, { options }) => sum + options.connectTimeoutSeconds * 1000 + 10_000, 0);
   };
   const bornAt = performance.now();
+  const forwards = followForwards({
+    wanted: () => config.document.forwards,
+    timeoutMs: () => config.timeoutMs,
+    retry: () => config.retry,
+    log,
+    onChange: () => tell(),
+  });
+  const forwardsNow = (): ForwardState[] =>
+    forwardStates(config.document.forwards, { ...state, missing: missing(), probes: probed });
+  const missing = (): Map<string, Reason | null> => {
+    const { document } = config;
+    const places = document.forwards.map((forward) => [forward.name, forwards.inPlace(forward)] as const);
+    const without = new Map(places.flatMap(([name, place]) => (place.ok ? [] : [[name, place.reason]])));
+    // With method Forward the heartbeat is a proof of its forward too.
+    const { method, forward } = document.heartbeat;
+    if (state.sessionUp && !state.connected && method === 'Forward' && forward !== undefined)
+      without.set(forward, state.reason);
+    return without;
+  };
+  /** One truth for metrics, probes and status. */
+  const tell = (): void => {
+    whole = wholeAfter(whole, state, config.document.forwards.map(forwards.inPlace));
+    metrics.up(state.connected);
+    metrics.forwards(forwardsNow());
+  };
+  const saved = backoffFile(stateDir, loginDirectories(root));
+  const earlier = saved.load(first.document);
+  const dueInMs = earlier === null ? 0 : Math.max(0, earlier.dueAt - Date.now());
+  if (earlier !== null) {
+    const { reason } = earlier;
+    state = { ...state, reason, detail: AS_BEFORE };
+    log.line(4, 'an earlier supervisor of this tunnel was waiting', { reason, pauseMs: dueInMs });
+  }
   const running: Running = runTunnel({
     // Getters: a changed configuration is in force at the next decision.
     policy: residentPolicy({
@@ -127,20 +163,27 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       get retry() {
         return config.retry;
       },
+      notBefore: bornAt + dueInMs,
     }),
+    ...(earlier === null
+      ? {}
+      : { remembered: { attempts: earlier.attempts, lastFailure: { reason: earlier.reason, detail: AS_BEFORE } } }),
     bornAt,
     launch: async () => {
+      newLogins = false;
       const { expectNoise } = relay;
-      const launched = await launchResident(config, {
-        ...{ logins, env: sshEnv, log, expectNoise, refusals },
-        current: () => config,
+      const launched = await launchResident(() => config, {
+        ...{ logins, env: sshEnv, log, forwards: forwards.starting(), expectNoise, refusals },
       });
       if (!('unable' in launched)) current = launched;
       return launched;
     },
     onStderr: relay.push,
     onLine: refusals.note,
-    remoteForwardWorkedBefore: () => state.everConnected,
+    judge: (verdict, lines) => {
+      const judged = forwards.judge(verdict, lines);
+      return { ...judged, amended: judged.amended || (newLogins && isLoginReason(judged.reason)) };
+    },
     onTransition: (before, event, after, now) => {
       lastEventAt = now.at;
       const was = state;
@@ -154,30 +197,37 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
       const beat = event.type === 'beatOk' || event.type === 'beatRefused' || event.type === 'beatFailed';
       if (line !== null) log.line(line.level, line.message, beat ? { ...line.fields, method: method() } : line.fields);
       if (beat) metrics.method(method());
-      if (!was.sessionUp && state.sessionUp) lifetime();
+      if (before.state !== 'Connected' && after.state === 'Connected' && current !== undefined && after.pid !== null)
+        forwards.connected({ control: current.control, pid: after.pid });
+      if (before.pid !== null && after.state !== 'Connected' && after.state !== 'Connecting') forwards.ended();
+      if (event.type === 'exited' && after.state === 'Waiting') remember(after);
+      if (!was.sessionUp && state.sessionUp) {
+        forwards.proven();
+        saved.clear();
+        lifetime();
+      } else if (was !== state) tell();
     },
   });
+  const remember = ({ attempts, pauseMs, lastFailure }: Tunnel): void =>
+    saved.save(config.document, { reason: lastFailure?.reason ?? 'Unknown', attempts, dueAt: Date.now() + pauseMs });
 
   const method = (): string => current?.heartbeat.method ?? 'None';
 
   const count = (was: ResidentState, is: ResidentState, started: boolean): void => {
     if (started) metrics.started();
     if (is.failures > was.failures) metrics.disconnected(is.reason ?? 'Unknown');
-    if (is.connected !== was.connected) {
-      metrics.up(is.connected);
-    }
-    tellForwards();
     probes.follow(config.document, is.sessionUp ? (current?.control ?? null) : null);
   };
   /** AUTOSSH_MAXLIFETIME: a connection that lived this long is replaced by a fresh one. */
   const lifetime = (): void => {
     clearTimeout(recycle);
-    if (config.maxLifetimeMs === null) return;
-    const { pid } = running.tunnel();
+    const { pid, connectedAt } = running.tunnel();
+    if (config.maxLifetimeMs === null || connectedAt === null) return;
     const replace = () => {
       if (running.tunnel().pid === pid) running.dispatch({ type: 'restart', why: 'lifetime' });
     };
-    recycle = setTimeout(replace, Math.min(config.maxLifetimeMs, 0x7fffffff));
+    const left = connectedAt + config.maxLifetimeMs - performance.now();
+    recycle = setTimeout(replace, Math.min(Math.max(left, 0), 0x7fffffff));
   };
   const tick = setInterval(() => {
     if (state.connected) metrics.connectedFor(TICK_MS / 1000);
@@ -194,11 +244,15 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     });
     for (const name of [...probed.keys()])
       if (!document.forwards.some((one) => one.name === name && 'probe' in one)) probed.delete(name);
-    tellForwards();
+    forwards.follow();
     probes.follow(document, state.sessionUp ? (current?.control ?? null) : null);
   };
+  const standing = (): Standing => {
+    const { state: doing, lastFailure } = running.tunnel();
+    return { state: doing, reason: lastFailure?.reason ?? null, connected: state.connected };
+  };
   const changed = (): void => {
-    const read = readResidentConfig(env, root);
+    const read = readConfig();
     configProblem = read.ok ? null : read.problem;
     if (!read.ok) {
       log.line(3, 'new configuration refused; the old one stays', { problem: read.problem });
@@ -207,28 +261,34 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
     warn(read);
     const was = config;
     const before = config.document;
+    const isRetimed = timesOf(config) !== timesOf(read.config);
     config = read.config;
-    apply();
     const after = config.document;
     log.line(6, 'new configuration', { generation: after.generation });
+    apply();
+    if (after.retryToken !== before.retryToken) forwards.follow({ now: true });
+    if (isRetimed) {
+      running.dispatch({ type: 'retimed' });
+      if (state.connected) lifetime();
+    }
     // A beat at once: it takes the new method, and the next one the new period.
     if (changesBeats(was, config) && running.tunnel().state === 'Connected') running.dispatch({ type: 'alarm' });
-    const change = changeBetween(before, after);
-    if (change === 'suspend' || change === 'resume') running.dispatch({ type: change });
-    if (change === 'reconnect') running.dispatch({ type: 'restart', why: 'changed' });
-    if (change === 'retry' && !state.connected) running.dispatch({ type: 'restart', why: 'asked' });
+    const event = changeBetween(before, after, standing());
+    if (event !== null) running.dispatch(event);
   };
   const configFiles = watchFiles(configDirectories(root), changed);
   const loginFiles = watchFiles(loginDirectories(root), () => {
     log.line(6, 'keys or host keys changed: in force at the next connection');
-    if (running.tunnel().state === 'Waiting') running.dispatch({ type: 'restart', why: 'changed' });
+    newLogins = true;
+    const event = loginFilesChanged(standing());
+    if (event !== null) running.dispatch(event);
   });
 
   const view = (): ResidentView => ({
-    state,
+    ...{ state, whole },
     ...{ tunnel: config.document.name, generation: config.document.generation, configProblem },
     method: method(),
-    forwards: forwards(),
+    forwards: forwardsNow(),
     waitsForTunnel: config.document.startup === 'WaitForTunnel',
     unwell: unwell(),
     config,
@@ -263,3 +323,7 @@ export const keepUp = ({ first, env, root = MOUNT_ROOT, log, metrics, warn, stop
   });
   return { done, view };
 };
+
+/** What timers that run already have to follow. */
+const timesOf = ({ periodMs, firstBeatMs, maxLifetimeMs, retry }: ResidentConfig): string =>
+  JSON.stringify([periodMs, firstBeatMs, maxLifetimeMs, retry]);

@@ -16,15 +16,30 @@ export type ReadConfig =
 /** The longest text of a variable that is read from a file. */
 const MOST_BYTES = 131_072;
 
+/** Reads the configuration as it is now. */
+export type ConfigReader = () => ReadConfig;
+
+/**
+ * A reader that follows the mounted ConfigMap also where it loses something. The environment is a copy of it from the start of the
+ * container: a variable that was a file once and is none any more was taken away, and its old copy does not bring it back.
+ */
+export const createConfigReader = (
+  env: Readonly<Record<string, string | undefined>>,
+  root: string = MOUNT_ROOT,
+): ConfigReader => {
+  const current: Record<string, string | undefined> = { ...env };
+  return () => {
+    for (const name of Object.keys(readDirectory(join(root, 'config')))) current[name] = undefined;
+    return readResidentConfig(current, root);
+  };
+};
+
 /**
  * Reads the configuration: files of the mounted ConfigMaps and Secrets before the environment, since files follow a change and the
  * environment does not; spec.env (the tunnel's own ConfigMap) before envFrom, the later of those before the earlier. A variable that
  * makes no sense is left out with a warning; a document that makes none is a problem, since there is nothing to run.
  */
-export const readResidentConfig = (
-  env: Readonly<Record<string, string | undefined>>,
-  root: string = MOUNT_ROOT,
-): ReadConfig => {
+const readResidentConfig = (env: Readonly<Record<string, string | undefined>>, root: string): ReadConfig => {
   const own = readDirectory(join(root, 'config'));
   const text = own[TUNNEL_VARIABLE] ?? env[TUNNEL_VARIABLE];
   if (text === undefined)

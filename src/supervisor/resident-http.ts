@@ -2,11 +2,14 @@ import { type Answer, type HttpServer, serveHttp } from '../telemetry/http-serve
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import type { ForwardState } from '../tunnel/forward-state.ts';
 import type { ResidentState } from '../tunnel/resident-state.ts';
+import type { Whole } from '../tunnel/whole.ts';
 import type { ResidentConfig } from './resident-config.ts';
 
 /** What the probes and the status tell; asked at each request. */
 export type ResidentView = {
   readonly state: ResidentState;
+  /** Bytes go round and every forward is in place: what the probes and the status call connected. */
+  readonly whole: Whole;
   readonly tunnel: string;
   readonly generation: number;
   readonly method: string;
@@ -38,10 +41,10 @@ export const serveResident = (
         return unwell === null ? ok('ok') : notYet(unwell);
       },
       '/readyz': () => {
-        const { state } = view();
-        return state.connected
+        const { state, whole } = view();
+        return whole.connected
           ? ok('connected')
-          : notYet(state.suspended ? 'suspended' : (state.reason ?? 'not connected'));
+          : notYet(state.suspended ? 'suspended' : (whole.reason ?? 'not connected'));
       },
       '/metrics': async () => {
         const { body, type } = await metrics.text();
@@ -52,10 +55,10 @@ export const serveResident = (
     listen,
   );
 
-const startup = ({ state, waitsForTunnel }: ResidentView): Answer =>
-  !waitsForTunnel || state.everConnected || state.suspended
+const startup = ({ state, whole, waitsForTunnel }: ResidentView): Answer =>
+  !waitsForTunnel || whole.everConnected || state.suspended
     ? ok('started')
-    : notYet(state.reason ?? 'no heartbeat yet');
+    : notYet(whole.reason ?? 'no heartbeat yet');
 
 const ok = (body: string): Answer => ({ status: 200, body: `${body}\n` });
 const notYet = (body: string): Answer => ({ status: 503, body: `${body}\n` });
@@ -78,17 +81,25 @@ export type PodStatus = {
   readonly disconnects: number;
 };
 
-export const podStatus = ({ state, tunnel, generation, method, forwards, configProblem }: ResidentView): PodStatus => ({
+export const podStatus = ({
+  state,
+  whole,
   tunnel,
-  connected: state.connected,
+  generation,
+  method,
+  forwards,
+  configProblem,
+}: ResidentView): PodStatus => ({
+  tunnel,
+  connected: whole.connected,
   suspended: state.suspended,
-  reason: state.reason,
+  reason: whole.reason,
   generation,
   configAccepted: configProblem === null,
   heartbeatMethod: method,
   forwards: forwards.length,
   forwardsUp: forwards.filter(({ up }) => up).length,
-  connectedSince: time(state.connectedSince),
+  connectedSince: time(whole.connected ? state.connectedSince : null),
   lastHeartbeat: time(state.lastBeatAt),
   sshStarts: state.starts,
   disconnects: state.failures,

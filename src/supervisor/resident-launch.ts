@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import type { DocumentForward } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import type { Env } from './child-env.ts';
@@ -17,27 +18,31 @@ export type LaunchOptions = {
   readonly logins: Logins;
   /** For ssh and its tools: a closed list (child-env.ts). */
   readonly env: Env;
+  /** Those that ssh starts with. */
+  readonly forwards: readonly DocumentForward[];
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
   /** Told of ssh's stderr by whoever reads it. */
   readonly refusals: Refusals;
-  /** The configuration in force while this ssh lives: the heartbeat follows it. */
-  readonly current: () => ResidentConfig;
 };
 
-/** Makes the next ssh of a tunnel ready: its logins, its command line, its control socket and its heartbeat. Never rejects. */
+/**
+ * Makes the next ssh of a tunnel ready: its logins, its command line, its control socket and its heartbeat, which follows the
+ * configuration while this ssh lives. Never rejects.
+ */
 export const launchResident = async (
-  config: ResidentConfig,
-  { logins, env, log, expectNoise, refusals, current }: LaunchOptions,
+  config: () => ResidentConfig,
+  { logins, env, log, forwards, expectNoise, refusals }: LaunchOptions,
 ): Promise<ResidentLaunch | Unable> => {
-  const prepared = await logins.prepare(config.document);
+  const document = { ...config().document, forwards: [...forwards] };
+  const prepared = await logins.prepare(document);
   if (!prepared.ok) return { unable: prepared.failure };
   try {
-    const { argv, files, env: sshEnv } = sshCommand(config.document, prepared.places);
+    const { argv, files, env: sshEnv } = sshCommand(document, prepared.places);
     for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
     const childEnv = { ...env, ...sshEnv };
     const control = createControlSocket('ssh', childEnv);
-    const heartbeat = onControlSocket(control, residentHeartbeat(current, { control, log, expectNoise, refusals }));
+    const heartbeat = onControlSocket(control, residentHeartbeat(config, { control, log, expectNoise, refusals }));
     const hints = { AuthFailed: `offered ${prepared.offer}` };
     return { path: 'ssh', args: argv, env: childEnv, attached: false, control, heartbeat, hints };
   } catch (problem) {

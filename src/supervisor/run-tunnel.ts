@@ -1,5 +1,5 @@
 import type { Reason } from '../api/reasons.ts';
-import { classify } from '../tunnel/failure.ts';
+import { classify, type Verdict } from '../tunnel/failure.ts';
 import { LineSplitter } from '../tunnel/lines.ts';
 import {
   type Effect,
@@ -47,6 +47,10 @@ export type RunOptions = {
   readonly onLine?: (line: string) => void;
   /** Whether a remote forward that is refused now has worked before (see failure.ts). */
   readonly remoteForwardWorkedBefore?: () => boolean;
+  /** A second look at why an ssh ended, with its last lines, for who can put it right before the next one. */
+  readonly judge?: (verdict: Verdict, lines: readonly string[]) => Verdict & { readonly amended: boolean };
+  /** What is known of the tunnel from an earlier life of this program. */
+  readonly remembered?: Partial<Pick<Tunnel, 'attempts' | 'lastFailure'>>;
 };
 
 export type Running = {
@@ -61,7 +65,7 @@ const KEPT_LINES = 50;
 
 /** Brings the pure machine to life: its events from the world, its effects into it. The first event starts it. */
 export const runTunnel = (options: RunOptions): Running => {
-  let tunnel = newTunnel(options.bornAt);
+  let tunnel: Tunnel = { ...newTunnel(options.bornAt), ...options.remembered };
   let ssh: SshProcess | null = null;
   let heartbeat: Heartbeat | null = null;
   /** The ssh that is being made ready. */
@@ -140,7 +144,8 @@ export const runTunnel = (options: RunOptions): Running => {
   const start = (launch: Launch | Unable): void => {
     if ('unable' in launch) {
       heartbeat = null;
-      dispatch({ type: 'exited', code: null, signal: null, ...launch.unable });
+      const { reason, detail } = launch.unable;
+      dispatch({ type: 'exited', code: null, signal: null, ...judged({ reason, line: detail }, []) });
       return;
     }
     const mine = new AbortController();
@@ -191,17 +196,22 @@ export const runTunnel = (options: RunOptions): Running => {
     lines: string[],
     exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
     { hints }: Launch,
-  ): Pick<Exit, 'reason' | 'detail'> => {
+  ): Pick<Exit, 'reason' | 'detail' | 'amended'> => {
     if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
-    const { reason, line } = classify({
+    const verdict = classify({
       lines,
       exitCode: exit.code,
       signal: exit.signal,
       connected: tunnel.connectedAt !== null,
       remoteForwardWorkedBefore: options.remoteForwardWorkedBefore?.() ?? false,
     });
-    const hint = hints?.[reason];
-    return { reason, detail: hint === undefined ? line : `${line} (${hint})` };
+    const hint = hints?.[verdict.reason];
+    return judged(hint === undefined ? verdict : { ...verdict, line: `${verdict.line} (${hint})` }, lines);
+  };
+
+  const judged = (verdict: Verdict, lines: readonly string[]): Pick<Exit, 'reason' | 'detail' | 'amended'> => {
+    const { reason, line, amended } = options.judge?.(verdict, lines) ?? { ...verdict, amended: false };
+    return { reason, detail: line, amended };
   };
 
   const beat = (): void => {

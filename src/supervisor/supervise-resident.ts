@@ -6,9 +6,10 @@ import { createTunnelMetrics } from '../telemetry/metrics.ts';
 import type { LogFormat } from '../telemetry/pretty-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { newResidentState } from '../tunnel/resident-state.ts';
+import { notYetWhole } from '../tunnel/whole.ts';
 import { configDirectories } from './config-directories.ts';
 import { keepUp } from './keep-up.ts';
-import { type ReadConfig, readResidentConfig } from './resident-config.ts';
+import { type ConfigReader, createConfigReader, type ReadConfig } from './resident-config.ts';
 import { type ResidentView, serveResident } from './resident-http.ts';
 import { serveResidentPage } from './resident-page.ts';
 import { watchFiles } from './watch-files.ts';
@@ -26,6 +27,8 @@ export type ResidentOptions = {
   readonly logFields?: Fields;
   /** Where the volumes of the tunnel are mounted. */
   readonly root?: string;
+  /** A directory of ours alone that outlives a restart of the container: what is waited for is kept there. */
+  readonly stateDir?: string | undefined;
 };
 
 const FLUSH_MS = 1_000;
@@ -41,7 +44,8 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
   process.once('SIGTERM', () => stop('SIGTERM'));
   process.once('SIGINT', () => stop('SIGINT'));
-  let read = readResidentConfig(options.env, options.root);
+  const readConfig = createConfigReader(options.env, options.root);
+  let read = readConfig();
   warn(read, log);
   const metrics = createTunnelMetrics(nameOf(read), options.version, REASONS);
   let view = (): ResidentView => waiting(read);
@@ -49,10 +53,11 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   log.line(6, 'probes, metrics and status', { port: options.listen.port });
   const page = await serveResidentPage(() => view(), options, log);
   try {
-    read = await configured(read, options, log, stopped.signal);
+    read = await configured(read, readConfig, options.root, log, stopped.signal);
     if (!read.ok) return 0;
     const resident = keepUp({
       ...options,
+      readConfig,
       first: read.config,
       warn: (read) => warn(read, log),
       log,
@@ -77,6 +82,7 @@ const warn = (read: ReadConfig, log: JsonLog): void => {
 
 const waiting = (read: ReadConfig): ResidentView => ({
   state: { ...newResidentState, reason: 'BadConfiguration' },
+  whole: { ...notYetWhole, reason: 'BadConfiguration' },
   ...{ tunnel: nameOf(read), generation: 0, method: 'None', forwards: [], waitsForTunnel: true, unwell: null },
   config: null,
   configProblem: read.ok ? null : read.problem,
@@ -85,14 +91,15 @@ const waiting = (read: ReadConfig): ResidentView => ({
 /** Waits for a configuration that can be run; ends early, without one, when told to stop. */
 const configured = (
   first: ReadConfig,
-  { env, root = MOUNT_ROOT }: ResidentOptions,
+  readConfig: ConfigReader,
+  root: string = MOUNT_ROOT,
   log: JsonLog,
   stop: AbortSignal,
 ): Promise<ReadConfig> =>
   new Promise((resolve) => {
     if (first.ok || stop.aborted) return resolve(first);
     const files = watchFiles(configDirectories(root), () => {
-      const read = readResidentConfig(env, root);
+      const read = readConfig();
       warn(read, log);
       if (read.ok) finish(read);
     });

@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { type FSWatcher, readdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 
-/** How soon a change is seen. Reading a few small files costs less than an inotify watch that a volume's symlink swap can lose. */
+/** How late a change is seen at most: a watch can lose one (a volume that is mounted anew, a machine without inotify to spare). */
 const EVERY_MS = 1_000;
+/** A change is often several: they are looked at together. */
+const SETTLE_MS = 20;
 
 /** What all files of some directories hold, in one text; a file that cannot be read is as if it were not there. */
 const contentOf = (directories: readonly string[]): string =>
@@ -14,13 +16,39 @@ const contentOf = (directories: readonly string[]): string =>
 /** Calls `onChange` when the content of the directories is another than before. The list is asked for each time. */
 export const watchFiles = (directories: () => readonly string[], onChange: () => void): { stop: () => void } => {
   let last = contentOf(directories());
-  const timer = setInterval(() => {
+  let soon: NodeJS.Timeout | undefined;
+  const look = () => {
     const now = contentOf(directories());
     if (now === last) return;
     last = now;
     onChange();
-  }, EVERY_MS);
-  return { stop: () => clearInterval(timer) };
+  };
+  const lookSoon = () => {
+    soon ??= setTimeout(() => {
+      soon = undefined;
+      look();
+    }, SETTLE_MS);
+  };
+  const watchers = directories().flatMap((dir) => watchDirectory(dir, lookSoon));
+  const timer = setInterval(look, EVERY_MS);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      clearTimeout(soon);
+      for (const watcher of watchers) watcher.close();
+    },
+  };
+};
+
+/** Sees the swap of a volume's `..data` as well as a file that is replaced; a directory that is not there (yet) is only looked at. */
+const watchDirectory = (dir: string, onEvent: () => void): FSWatcher[] => {
+  try {
+    const watcher = watch(dir, onEvent);
+    watcher.on('error', () => watcher.close());
+    return [watcher];
+  } catch {
+    return [];
+  }
 };
 
 /** A mounted volume shows its keys as names without a leading dot; the rest is the machinery of its updates. */

@@ -23,8 +23,8 @@ export type ForwardFacts = {
   readonly sessionUp: boolean;
   /** Why it is not; null while nobody knows yet. */
   readonly reason: Reason | null;
-  /** Forwards that the living connection does not have, and why. */
-  readonly missing: ReadonlyMap<string, Reason>;
+  /** Forwards that the living connection does not have, and why; null: nobody has tried yet. */
+  readonly missing: ReadonlyMap<string, Reason | null>;
   /** Last outcomes by name of the forward. */
   readonly probes: ReadonlyMap<string, ProbeResult>;
 };

@@ -25,6 +25,8 @@ export type Event =
   | { readonly type: 'wake' }
   /** End this ssh and start another (SIGUSR1); in Waiting: do not wait any longer. */
   | { readonly type: 'restart'; readonly why: RestartWhy }
+  /** The policy's times are others than before: what is due later than they say is due sooner. */
+  | { readonly type: 'retimed' }
   | { readonly type: 'stop'; readonly signal: number }
   | { readonly type: 'suspend' }
   | { readonly type: 'resume' };
@@ -39,6 +41,8 @@ export type Exit = {
   readonly spawnError?: string;
   /** ssh's last lines, the oldest first; the machine does not look at them. */
   readonly lines?: readonly string[];
+  /** What ended it has been put right meanwhile: the next start need not wait. */
+  readonly amended?: boolean;
 };
 
 export type RestartWhy = 'signal' | 'monitorPort' | 'remoteForward' | 'changed' | 'lifetime' | 'asked';
@@ -81,8 +85,9 @@ export type Tunnel = {
   readonly lastFailure: Failure | null;
   /** autossh policy: starts in quick succession. */
   readonly tries: number;
-  /** The pause before the next start, in ms, while in Waiting. */
+  /** The pause before the next start, in ms, and when it ends, while in Waiting. */
   readonly pauseMs: number;
+  readonly waitUntil: number | null;
   /** resident policy: failures of each class since the last proven connection. */
   readonly attempts: Readonly<Record<RetryClass, number>>;
 };
@@ -141,6 +146,7 @@ export const newTunnel = (bornAt: number): Tunnel => ({
   lastFailure: null,
   tries: 0,
   pauseMs: 0,
+  waitUntil: null,
   attempts: { network: 0, port: 0, auth: 0 },
 });
 
@@ -191,6 +197,7 @@ const prepare: Cell = (tunnel, _event, now, policy) => {
     failedBeats: 0,
     next: null,
     pauseMs: decision.pauseMs,
+    waitUntil: now.at + decision.pauseMs,
   };
   if (decision.pauseMs <= 0) {
     const launched = launch(ready, _event, now, policy);
@@ -209,7 +216,10 @@ const lifetime = (tunnel: Tunnel, policy: Policy): Effect[] =>
 const launch: Cell = (tunnel, _event, now) =>
   stay(
     tunnel,
-    { state: 'Connecting', starts: tunnel.starts + 1, startedAt: now.at, pid: null, connectedAt: null, pauseMs: 0 },
+    {
+      ...{ state: 'Connecting', starts: tunnel.starts + 1, startedAt: now.at },
+      ...{ pid: null, connectedAt: null, pauseMs: 0, waitUntil: null },
+    },
     { do: 'clear', name: 'wait' },
     { do: 'spawn' },
   );
@@ -332,6 +342,7 @@ const rest: Cell = (tunnel, _event, _now, policy) =>
       failedBeats: 0,
       next: null,
       pauseMs: 0,
+      waitUntil: null,
       lastFailure: null,
     },
     ...quiet(),
@@ -340,6 +351,23 @@ const rest: Cell = (tunnel, _event, _now, policy) =>
 
 const setAlarm = (at: number | null): Effect[] =>
   at === null ? [{ do: 'clear', name: 'alarm' }] : [{ do: 'timer', name: 'alarm', at }];
+
+/** A beat or a start that is due later than the new times say comes sooner; never later, or a stream of changes would put it off. */
+const beatSooner: Cell = (tunnel, _event, now, policy) => {
+  const alarmAt = policy.nextAlarmAt(tunnel, now);
+  if (tunnel.alarmAt === null || alarmAt === null || alarmAt >= tunnel.alarmAt) return stay(tunnel, {});
+  return stay(tunnel, { alarmAt }, ...setAlarm(alarmAt));
+};
+const startSooner: Cell = (tunnel, _event, now, policy) => {
+  const decision = policy.beforeStart(tunnel, now);
+  const due = tunnel.waitUntil ?? now.at;
+  if (!decision.go || now.at + decision.pauseMs >= due) return stay(tunnel, {});
+  const waitUntil = now.at + decision.pauseMs;
+  return stay(tunnel, { pauseMs: decision.pauseMs, waitUntil }, { do: 'timer', name: 'wait', at: waitUntil });
+};
+
+/** In Ending: what comes next is a start for a new reason, so that no earlier failure makes it wait. */
+const hurry: Cell = (tunnel) => stay(tunnel, tunnel.next?.to === 'restart' ? { lastFailure: null } : {});
 
 const killHard: Cell = (tunnel) => stay(tunnel, {}, { do: 'kill', signal: 'SIGKILL' });
 const noted: Cell = (tunnel) => stay(tunnel, {});
@@ -350,7 +378,15 @@ const over: Cell = (tunnel) => exit(tunnel, 0);
 
 const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> = {
   Idle: { start: prepare, stop: leave, suspend: rest },
-  Waiting: { wait: launch, restart: launch, wake: noted, suspend: rest, stop: leave, lifetime: over },
+  Waiting: {
+    wait: launch,
+    restart: launch,
+    retimed: startSooner,
+    wake: noted,
+    suspend: rest,
+    stop: leave,
+    lifetime: over,
+  },
   Connecting: {
     spawned,
     connected,
@@ -362,6 +398,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     connect: tooSlow,
     wake: noted,
     restart,
+    retimed: beatSooner,
     suspend,
     stop,
     lifetime: expire,
@@ -374,6 +411,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     beatRefused,
     wake: noted,
     restart,
+    retimed: beatSooner,
     suspend,
     stop,
     lifetime: expire,
@@ -381,6 +419,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
   Ending: {
     exited: ended,
     kill: killHard,
+    restart: hurry,
     suspend: wish(() => ({ to: 'suspend' })),
     resume: wish(() => ({ to: 'restart' })),
     stop: wish((policy) => ({ to: 'exit', code: policy.stopCode })),

@@ -15,6 +15,8 @@ export type ResidentPolicyOptions = {
   /** A connection that lived this long is proven: its end sets the backoff back and is answered at once (AUTOSSH_GATETIME). */
   readonly provenMs: number;
   readonly retry: RetryLimits;
+  /** The first ssh is not started before: an earlier supervisor of this tunnel was still waiting when it died. */
+  readonly notBefore?: number;
 };
 
 /** The pause before a beat that follows a failed one: the failure itself has already taken a timeout's time. */
@@ -35,7 +37,10 @@ export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
     now.at +
     (tunnel.failedBeats > 0 ? AGAIN_MS : tunnel.state === 'Connecting' ? options.firstBeatMs : options.periodMs),
   beforeStart: (tunnel, now) => ({ go: true, pauseMs: pauseBefore(tunnel, now, options), changes: {} }),
-  afterExit: (tunnel, exit, now) => ({ next: { to: 'restart' }, changes: counted(tunnel, exit, now, options) }),
+  afterExit: (tunnel, exit, now) => ({
+    next: { to: 'restart' },
+    changes: exit.amended ? forgiven(tunnel, exit) : counted(tunnel, exit, now, options),
+  }),
   afterSick: (tunnel, failure, now) => counted(tunnel, failure, now, options),
 });
 
@@ -46,10 +51,15 @@ const counted = (tunnel: Tunnel, failure: Failure, now: Now, options: ResidentPo
   return { attempts: { ...tunnel.attempts, [kind]: tunnel.attempts[kind] + 1 } };
 };
 
+const forgiven = (tunnel: Tunnel, failure: Failure): Partial<Tunnel> => ({
+  attempts: { ...tunnel.attempts, [retryClass(failure.reason)]: 0 },
+});
+
 const isProven = (tunnel: Tunnel, at: number, options: ResidentPolicyOptions): boolean =>
   tunnel.connectedAt !== null && at - tunnel.connectedAt >= options.provenMs;
 
 const pauseBefore = (tunnel: Tunnel, now: Now, options: ResidentPolicyOptions): number => {
+  if (tunnel.state === 'Idle' && options.notBefore !== undefined) return Math.max(0, options.notBefore - now.at);
   if (tunnel.lastFailure === null) return 0;
   const kind = retryClass(tunnel.lastFailure.reason);
   const attempt = tunnel.attempts[kind];

@@ -19,7 +19,9 @@ export type Resident = {
   /** Where its volumes are mounted; `put` replaces a file there at once, as a volume's swap does. */
   put(path: string, content: string | null): void;
   /** The ConfigMap as the controller would write it for this specification. */
-  configure(spec: Parameters<typeof tunnelOf>[0]): void;
+  configure(spec: Parameters<typeof tunnelOf>[0], metadata?: Metadata): void;
+  /** What that ConfigMap holds. */
+  data(spec: Parameters<typeof tunnelOf>[0], metadata?: Metadata): Record<string, string>;
   get(path: string): Promise<{ status: number; body: string }>;
   readonly url: string;
   status(): Promise<PodStatus>;
@@ -34,9 +36,15 @@ export type Resident = {
   ssh(): Process | undefined;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>;
+  /** SIGKILL to the supervisor alone; its directories stay for the next one. Resolves with their root. */
+  crash(): Promise<string>;
 };
 
+export type Metadata = { readonly generation?: number; readonly annotations?: Record<string, string> };
+
 export type ResidentOptions = {
+  /** Directories that an earlier one left, with what was put there. */
+  readonly root?: string;
   /** Who it runs as; only root can choose. */
   readonly uid?: number;
   /** More of its environment. */
@@ -49,9 +57,9 @@ export type ResidentOptions = {
 export const startResident = async (
   sshd: Sshd,
   spec: Parameters<typeof tunnelOf>[0] | null,
-  { uid, env = {}, files = {} }: ResidentOptions = {},
+  { uid, env = {}, files = {}, root: earlier }: ResidentOptions = {},
 ): Promise<Resident> => {
-  const root = mkdtempSync(join(tmpdir(), 'res-'));
+  const root = earlier ?? mkdtempSync(join(tmpdir(), 'res-'));
   const put = (path: string, content: string | null) => {
     const file = join(root, path);
     if (content === null) return rmSync(file, { force: true });
@@ -59,12 +67,17 @@ export const startResident = async (
     writeFileSync(`${root}/next`, content, { mode: 0o444 });
     renameSync(`${root}/next`, file);
   };
-  const configure = (to: Parameters<typeof tunnelOf>[0]) => {
-    const ssh = { host: sshd.host, port: sshd.port, user: sshd.user, ...to?.ssh };
-    for (const [name, value] of Object.entries(configMapData(tunnelOf({ ...to, ssh })))) put(`config/${name}`, value);
+  const data: Resident['data'] = (to, metadata = {}) => {
+    const tunnel = tunnelOf({ ...to, ssh: { host: sshd.host, port: sshd.port, user: sshd.user, ...to?.ssh } });
+    return configMapData({ ...tunnel, metadata: { ...tunnel.metadata, ...metadata } });
   };
-  put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
-  put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
+  const configure: Resident['configure'] = (to, metadata) => {
+    for (const [name, value] of Object.entries(data(to, metadata))) put(`config/${name}`, value);
+  };
+  if (earlier === undefined) {
+    put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
+    put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
+  }
   for (const [path, content] of Object.entries(files)) put(path, content);
   if (spec !== null) configure(spec);
   const port = await freePort();
@@ -97,7 +110,7 @@ export const startResident = async (
     { state: () => text },
   );
   return {
-    ...{ child, root, put, configure, get, status },
+    ...{ child, root, put, configure, data, get, status },
     ...{ url: `http://127.0.0.1:${port}/`, page: `http://127.0.0.1:${pagePort}/` },
     said: () => text,
     shows: (what, is) =>
@@ -114,6 +127,13 @@ export const startResident = async (
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line) as Record<string, unknown>),
+    crash: async () => {
+      const all = descendantsOf(child.pid ?? 0);
+      child.kill('SIGKILL');
+      await exited;
+      await until('its processes to end', () => all.every((one) => !isAlive(one)));
+      return root;
+    },
     ssh: () =>
       descendantsOf(child.pid ?? 0).find((one) => one.name === 'ssh' && one.parent === child.pid && isTunnel(one)),
     stop: async () => {

@@ -292,6 +292,7 @@ describe('the pause before a start', () => {
             due = { from: min, to: max };
           }
           if (runs && after.state === 'Ending' && !sick) due = { from: 0, to: 0 };
+          if (before.state === 'Ending' && event.type === 'restart') due = { from: 0, to: 0 };
           if (event.type === 'exited' && after.state !== 'Exited' && after.state !== 'Suspended')
             due = { from: at + Math.floor(due.from), to: at + Math.ceil(due.to) };
           if (!effects.some((effect) => effect.do === 'spawn')) continue;
@@ -337,3 +338,52 @@ const everyEvent: Event[] = [
   { type: 'suspend' },
   { type: 'resume' },
 ];
+
+describe('new times', () => {
+  const retry = { networkMaxSeconds: 5, remotePortBusySeconds: 15, authMaxSeconds: 300 };
+  const options: ResidentPolicyOptions = {
+    ...{ bornAt: 0, periodMs: 5_000, firstBeatMs: 0, failureThreshold: 2, connectDeadlineMs: 20_000 },
+    ...{ killGraceMs: 2_000, provenMs: 30_000, retry },
+  };
+  const retimed = (tunnel: Tunnel, change: Partial<ResidentPolicyOptions>) =>
+    step(tunnel, { type: 'retimed' }, { at: 1_000, random: 0.5 }, residentPolicy({ ...options, ...change }));
+  const beats = (alarmAt: number | null): Tunnel => ({ ...newTunnel(0), state: 'Connected', connectedAt: 0, alarmAt });
+  const waits: Tunnel = {
+    ...{ ...newTunnel(0), state: 'Waiting', pauseMs: 200_000, waitUntil: 200_000 },
+    ...{ lastFailure: { reason: 'AuthFailed', detail: '' }, attempts: { network: 0, port: 0, auth: 8 } },
+  };
+
+  it('bring a beat or a start forward, and put none off', () => {
+    expect(retimed(beats(3_600_000), {})).toEqual({
+      tunnel: beats(6_000),
+      effects: [{ do: 'timer', name: 'alarm', at: 6_000 }],
+    });
+    for (const due of [2_000, null]) expect(retimed(beats(due), {})).toEqual({ tunnel: beats(due), effects: [] });
+    expect(retimed(waits, { retry: { ...retry, authMaxSeconds: 10 } })).toEqual({
+      tunnel: { ...waits, pauseMs: 7_500, waitUntil: 8_500 },
+      effects: [{ do: 'timer', name: 'wait', at: 8_500 }],
+    });
+    expect(retimed({ ...waits, waitUntil: 2_000 }, {}).effects).toEqual([]);
+  });
+
+  it('that are remembered from an earlier life hold for the first start only', () => {
+    const policy = residentPolicy({ ...options, notBefore: 9_000 });
+    const now = { at: 1_000, random: 0 };
+    expect(policy.beforeStart(newTunnel(0), now)).toMatchObject({ pauseMs: 8_000 });
+    expect(policy.beforeStart({ ...newTunnel(0), state: 'Suspended' }, now)).toMatchObject({ pauseMs: 0 });
+  });
+
+  it('are not waited for when what ended ssh was put right, or something new is to be tried', () => {
+    const exit = { code: 255, signal: null, reason: 'LocalPortBusy', detail: '' } as const;
+    const running: Tunnel = { ...newTunnel(0), state: 'Connecting', attempts: { network: 1, port: 2, auth: 3 } };
+    const go = (tunnel: Tunnel, event: Event) =>
+      step(tunnel, event, { at: 1_000, random: 0.5 }, residentPolicy(options)).tunnel;
+    expect(go(running, { type: 'exited', ...exit }).state).toBe('Waiting');
+    expect(go(running, { type: 'exited', ...exit, amended: true })).toMatchObject({
+      ...{ state: 'Connecting', attempts: { network: 1, port: 0, auth: 3 } },
+    });
+    const ending = go(running, { type: 'connect' });
+    expect(go(ending, { type: 'exited', ...exit }).state).toBe('Waiting');
+    expect(go(go(ending, { type: 'restart', why: 'changed' }), { type: 'exited', ...exit }).state).toBe('Connecting');
+  });
+});
