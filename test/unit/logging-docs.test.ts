@@ -7,7 +7,7 @@ const documented = readFileSync(join(root, 'docs/logging.md'), 'utf8');
 
 /** Texts of the lines that a file logs, templates with `…` for what differs. */
 const messagesIn = (file: string): string[] =>
-  [...readFileSync(file, 'utf8').matchAll(/(?:log\.line\(\s*[^,'`]+,|message[:=]|\bmessage =)\s*(['`])(.+?)\1/gs)]
+  [...readFileSync(file, 'utf8').matchAll(/(?:log\.line\(\s*[^,'`]+,|message[:=]|\bmessage =)\s*(['`])([^\n]+?)\1/g)]
     .map(([, , text = '']) => text.replace(/\$\{[^}]*\}/g, '…'))
     .concat(
       [...readFileSync(file, 'utf8').matchAll(/[?:] [`'](ssh ended[^`']*)[`']/g)].map(([, text = '']) =>
