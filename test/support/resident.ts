@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { type RequestOptions, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { configMapData } from '../../src/api/hand-over.ts';
 import type { PodStatus } from '../../src/supervisor/resident-http.ts';
+import type { NetPath } from './netns.ts';
 import { freePort } from './port.ts';
 import { descendantsOf, isAlive, type Process } from './processes.ts';
 import type { Sshd } from './sshd.ts';
@@ -29,8 +32,15 @@ export type Resident = {
   stop(): Promise<number | null>;
 };
 
-/** Starts the sidecar's program on directories laid out as its container has them, with the key and host key of `sshd`. */
-export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf>[0] | null): Promise<Resident> => {
+/**
+ * Starts the sidecar's program on directories laid out as its container has them, with the key and host key of `sshd`; with a path, at
+ * its client's end.
+ */
+export const startResident = async (
+  sshd: Pick<Sshd, 'host' | 'port' | 'user' | 'userKey' | 'knownHosts'>,
+  spec: Parameters<typeof tunnelOf>[0] | null,
+  path?: Pick<NetPath, 'at' | 'reach'>,
+): Promise<Resident> => {
   const root = mkdtempSync(join(tmpdir(), 'res-'));
   const put = (path: string, content: string | null) => {
     const file = join(root, path);
@@ -48,7 +58,8 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
   if (spec !== null) configure(spec);
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
-  const child = spawn(SIDECAR, args, {
+  const [program = SIDECAR, ...before] = [...(path?.at('client') ?? []), SIDECAR];
+  const child = spawn(program, [...before, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '' },
   });
@@ -57,10 +68,8 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     text += chunk;
   });
   const exited = new Promise<number | null>((done) => child.once('exit', done));
-  const get = async (path: string) => {
-    const answer = await fetch(`http://127.0.0.1:${port}${path}`);
-    return { status: answer.status, body: await answer.text() };
-  };
+  const socketPath = await path?.reach('client', port, join(root, 'http'));
+  const get = (path: string) => ask(socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }, path);
   const status = async () => JSON.parse((await get('/status')).body) as PodStatus;
   await until(
     'the probes to be served',
@@ -98,3 +107,11 @@ export const startResident = async (sshd: Sshd, spec: Parameters<typeof tunnelOf
     },
   };
 };
+
+const ask = (to: RequestOptions, path: string) =>
+  new Promise<{ status: number; body: string }>((resolve, reject) => {
+    const call = request({ ...to, path, agent: false }, async (answer) => {
+      resolve({ status: answer.statusCode ?? 0, body: await textOf(answer) });
+    });
+    call.on('error', reject).end();
+  });
