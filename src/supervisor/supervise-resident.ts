@@ -10,12 +10,15 @@ import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import { createControlSocket } from './control-socket.ts';
+import type { Heartbeat } from './heartbeat.ts';
 import { channelHeartbeat } from './heartbeat-channel.ts';
 import { noHeartbeat } from './heartbeat-fixed.ts';
+import { LONGEST_BEAT_MS, patientHeartbeat } from './heartbeat-patient.ts';
 import { prepareLogins } from './login-files.ts';
 import { type ReadConfig, type ResidentConfig, readResidentConfig } from './resident-config.ts';
 import { type ResidentView, serveResident } from './resident-http.ts';
 import { type Launch, type Running, runTunnel, type Unable } from './run-tunnel.ts';
+import { glanceAt } from './ssh-traffic.ts';
 import { createStderrRelay } from './stderr-relay.ts';
 import { trimMemoryLater } from './trim-memory.ts';
 import { watchFiles } from './watch-files.ts';
@@ -143,12 +146,24 @@ const keepUp = (
         : channelHeartbeat({
             control: createControlSocket('ssh', childEnv),
             message: config.message,
-            timeoutMs: config.timeoutMs,
+            timeoutMs: LONGEST_BEAT_MS,
             log: ({ level, text }) => log.line(level >= 7 ? 7 : level >= 5 ? 6 : 4, text),
             expectNoise: relay.expectNoise,
           });
-    return { path: 'ssh', args: argv, env: childEnv, attached: false, heartbeat };
+    return { path: 'ssh', args: argv, env: childEnv, attached: false, heartbeat: patiently(heartbeat) };
   };
+
+  const patiently = (heartbeat: Heartbeat): Heartbeat =>
+    patientHeartbeat(heartbeat, {
+      get timeoutMs() {
+        return config.timeoutMs;
+      },
+      glance: () => {
+        const { pid } = running.tunnel();
+        return pid === null ? null : glanceAt(pid);
+      },
+      onSlow: (waitedMs) => running.dispatch({ type: 'beatSlow', waitedMs }),
+    });
 
   const connectDeadline = () => {
     const { ssh, jumpHosts } = config.document;

@@ -16,6 +16,8 @@ export type Event =
   | ({ readonly type: 'exited' } & Exit)
   | { readonly type: 'beatOk'; readonly rttMs: number }
   | { readonly type: 'beatFailed'; readonly reason: Reason; readonly detail: string }
+  /** A beat takes longer than it should, on a connection whose bytes flow: its answer is waited for. */
+  | { readonly type: 'beatSlow'; readonly waitedMs: number }
   /** A timer that an effect set has run out. */
   | { readonly type: TimerName }
   /** Look after the child now (SIGHUP, SIGUSR2): a beat does not come sooner for it. */
@@ -345,6 +347,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     alarm: beat,
     beatOk,
     beatFailed,
+    beatSlow: noted,
     connect: tooSlow,
     wake: noted,
     restart,
@@ -357,6 +360,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     alarm: beat,
     beatOk,
     beatFailed,
+    beatSlow: noted,
     wake: noted,
     restart,
     suspend,

@@ -97,6 +97,12 @@ export const narrate = (
     return before.state === 'Connected' && before.connectedAt !== null && before.failedBeats === 0
       ? { level: 7, message: 'heartbeat', fields: { rttMs: round(event.rttMs) } }
       : { level: 6, message: 'connected: bytes go round', fields: { rttMs: round(event.rttMs) } };
+  if (event.type === 'beatSlow')
+    return {
+      level: 6,
+      message: 'heartbeat slow: bytes flow, its answer is waited for',
+      fields: { waitedMs: Math.round(event.waitedMs) },
+    };
   if (event.type === 'beatFailed')
     return {
       level: 4,

@@ -52,7 +52,10 @@ export const soakTunnel = async ({ name, link: shape, seconds }: TunnelSoak): Pr
     ];
     const resident = keep(await startResident(sshd, { forwards, env: { AUTOSSH_LOGLEVEL: '7' } }, path));
     await resident.shows('a connection', ({ connected }) => connected);
-    ends.unshift(again(download, (guest) => guest.on('data', down.add)), again(upload, pour));
+    ends.unshift(
+      again(download, (guest) => guest.on('data', down.add)),
+      again(upload, pour),
+    );
     await until('bulk both ways', () => down.bytes() > 0 && up.bytes() > 0, { deadlineMs: 120_000 });
     const begun = performance.now();
     while (performance.now() - begun < seconds * 1000)

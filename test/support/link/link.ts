@@ -66,7 +66,9 @@ export const startLink = async (options: LinkOptions = {}): Promise<Link> => {
         `UDP4:${here.host}:${here.port},bind=${there.host}:${there.port}`,
       );
     await until('both ends of the wire', () =>
-      (['client', 'server'] as const).every((end) => readFileSync(`/proc/${path.pid(end)}/net/dev`, 'latin1').includes('wire0')),
+      (['client', 'server'] as const).every((end) =>
+        readFileSync(`/proc/${path.pid(end)}/net/dev`, 'latin1').includes('wire0'),
+      ),
     );
     for (const end of ['client', 'server'] as const) path.run(end, 'ip', 'link', 'set', 'wire0', 'mtu', String(MTU));
   } catch (problem) {

@@ -43,7 +43,10 @@ const oneWay = (send: (bytes: Buffer) => void, { delayMs, loss, bitsPerSecond, q
       flying.shift();
       send(next.bytes);
     }
-    const due = Math.min(queue.length > 0 ? freeAt : Number.POSITIVE_INFINITY, flying[0]?.at ?? Number.POSITIVE_INFINITY);
+    const due = Math.min(
+      queue.length > 0 ? freeAt : Number.POSITIVE_INFINITY,
+      flying[0]?.at ?? Number.POSITIVE_INFINITY,
+    );
     clearTimeout(timer);
     timer = due === Number.POSITIVE_INFINITY ? undefined : setTimeout(pump, Math.max(0, due - now));
   };
@@ -69,6 +72,9 @@ const open = ({ here }: WireEnd): Promise<Socket> =>
 const options = JSON.parse(process.argv[2] ?? '') as WireOptions;
 const [first, second] = options.ends;
 const [left, right] = [await open(first), await open(second)];
-const to = (socket: Socket, { there }: WireEnd) => (bytes: Buffer) => socket.send(bytes, there.port, there.host);
+const to =
+  (socket: Socket, { there }: WireEnd) =>
+  (bytes: Buffer) =>
+    socket.send(bytes, there.port, there.host);
 left.on('message', oneWay(to(right, second), options));
 right.on('message', oneWay(to(left, first), options));
