@@ -20,6 +20,9 @@ export type Link = {
 /** What an ADSL line's modem holds: half a second at 1 Mbit/s. */
 const QUEUE_PACKETS = 50;
 const MTU = 1400;
+const NETWORK = '10.98.0.0/24';
+/** Linux' own default, which fills every queue it finds. */
+const CONGESTION_CONTROL = 'cubic';
 
 /**
  * Two network namespaces with a wire of the given delay, loss and rate between them: a TUN device at each end (socat), whose packets
@@ -70,7 +73,10 @@ export const startLink = async (options: LinkOptions = {}): Promise<Link> => {
         readFileSync(`/proc/${path.pid(end)}/net/dev`, 'latin1').includes('wire0'),
       ),
     );
-    for (const end of ['client', 'server'] as const) path.run(end, 'ip', 'link', 'set', 'wire0', 'mtu', String(MTU));
+    for (const end of ['client', 'server'] as const) {
+      path.run(end, 'ip', 'link', 'set', 'wire0', 'mtu', String(MTU));
+      path.run(end, 'ip', 'route', 'replace', NETWORK, 'dev', 'wire0', 'congctl', CONGESTION_CONTROL);
+    }
   } catch (problem) {
     await stop();
     throw problem;
