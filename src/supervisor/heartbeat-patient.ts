@@ -11,7 +11,7 @@ export type PatientOptions = {
 };
 
 /** A beat that takes longer than this failed, whatever else moves: a server may acknowledge and do nothing. The inner timeouts are this. */
-export const LONGEST_BEAT_MS = 120_000;
+export const LONGEST_BEAT_MS = 300_000;
 /** The first look comes when a beat is late for an idle connection, so that looking costs nothing in the good times. */
 const FIRST_LOOK_MS = 1_000;
 const LOOK_EVERY_MS = 250;

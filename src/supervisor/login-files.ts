@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Slot, TunnelDocument } from '../api/document.ts';
-import { identityDir, knownHostsDir, MOUNT_ROOT, SLOT_FILES } from '../api/hand-over.ts';
+import { identityDir, knownHostsDir, MOUNT_ROOT, SLOT_FILES } from '../api/mounts.ts';
 import type { Failure } from '../tunnel/machine.ts';
 import type { LoginFiles, Places } from '../tunnel/ssh-args.ts';
 

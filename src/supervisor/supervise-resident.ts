@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MOUNT_ROOT } from '../api/hand-over.ts';
+import { MOUNT_ROOT } from '../api/mounts.ts';
 import { REASONS } from '../api/reasons.ts';
 import { createJsonLog, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics, type TunnelMetrics } from '../telemetry/metrics.ts';
