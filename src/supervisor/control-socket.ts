@@ -1,7 +1,7 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa } from 'execa';
 
 /** The private directory of one ssh, and what can be asked of it over its control socket. */
 export type ControlSocket = {
@@ -66,23 +66,21 @@ const privateDirectory = (): string => {
 };
 
 /** One command to the ssh that owns the socket. A stopped ssh never answers, so the answer has a deadline of our own. */
-const ask = async (
+const ask = (
   file: string,
   args: string[],
   env: Readonly<Record<string, string | undefined>>,
   timeoutMs: number,
-): Promise<ControlAnswer> => {
-  const { exitCode, stdout, stderr, timedOut } = await execa(file, args, {
-    stdin: 'ignore',
-    reject: false,
-    env,
-    extendEnv: false,
-    timeout: timeoutMs,
-    killSignal: 'SIGKILL',
-    maxBuffer: 65_536,
+): Promise<ControlAnswer> =>
+  new Promise((resolve) => {
+    const options = { env, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 65_536, encoding: 'utf8' } as const;
+    const child = execFile(file, args, options, (error, stdout, stderr) => {
+      if (error === null) return resolve({ ok: true, output: stdout.trim() });
+      const timedOut = error.killed === true && error.code === null;
+      const problem = timedOut
+        ? `ssh did not answer over its control socket within ${timeoutMs} ms`
+        : stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${error.code ?? error.signal}`;
+      resolve({ ok: false, problem });
+    });
+    child.stdin?.end();
   });
-  if (timedOut) return { ok: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
-  if (exitCode !== 0)
-    return { ok: false, problem: stderr.split('\n')[0]?.trim() || `ssh -O forward ended with ${exitCode}` };
-  return { ok: true, output: stdout.trim() };
-};

@@ -1,7 +1,8 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { execa } from 'execa';
 import { findProgram, whyNotRun } from './find-program.ts';
+import { errorText } from './system-error.ts';
 
 /** How an ssh is to be run. */
 export type SshOptions = {
@@ -35,26 +36,29 @@ export const startSsh = (options: SshOptions): SshProcess => {
   const deathSignal = options.attached && process.stdin.isTTY ? 'TERM' : 'KILL';
   const [file, args]: [string, readonly string[]] =
     guard === null ? [program, options.args] : [guard, ['--pdeathsig', deathSignal, '--', program, ...options.args]];
-  const running = execa(file, args, {
-    stdin: options.attached ? 'inherit' : 'ignore',
-    stdout: options.attached ? 'inherit' : 'ignore',
-    stderr: 'pipe',
-    buffer: false,
-    reject: false,
-    env: options.env,
-    extendEnv: false,
-    cleanup: guard === null,
-    forceKillAfterDelay: false,
-    // A group of its own takes the helpers of ssh (jump hosts, ProxyCommand) along; an ssh with our terminal must stay in ours,
-    // or it could not ask for a password.
-    killDescendants: !options.attached,
-    maxBuffer: Number.POSITIVE_INFINITY,
-  });
-  const child = running.nodeChildProcess;
-  const pid = child.pid;
-  if (pid === undefined) {
-    running.catch(() => {});
-    return { spawnError: 'could not be started' };
+  const terminal = options.attached ? 'inherit' : 'ignore';
+  let child: ChildProcess;
+  try {
+    child = spawn(file, args, {
+      stdio: [terminal, terminal, 'pipe'],
+      env: options.env,
+      // A group of its own takes the helpers of ssh (jump hosts, ProxyCommand) along; an ssh with our terminal must stay in ours,
+      // or it could not ask for a password.
+      detached: !options.attached,
+    });
+  } catch (problem) {
+    return { spawnError: errorText(problem) };
+  }
+  child.on('error', () => {});
+  const { pid } = child;
+  if (pid === undefined) return { spawnError: 'could not be started' };
+  const end = (signal: 'SIGTERM' | 'SIGKILL') => {
+    if (options.attached || !killQuietly(-pid, signal)) child.kill(signal);
+  };
+  if (guard === null) {
+    const cleanUp = () => end('SIGTERM');
+    process.once('exit', cleanUp);
+    child.once('exit', () => process.off('exit', cleanUp));
   }
   child.stderr?.on('data', (chunk: Uint8Array) => options.onStderr(chunk));
   // A helper that waits for a silent host does not notice that ssh is gone: it is told.
@@ -71,7 +75,7 @@ export const startSsh = (options: SshOptions): SshProcess => {
     kill: (signal) => {
       helpers = childrenOf(pid);
       asked = signal;
-      running.kill(signal);
+      end(signal);
       look ??= setInterval(lookAfterChildren, LOOK_EVERY_MS);
     },
   };
@@ -110,10 +114,11 @@ const childrenOf = (pid: number): number[] => {
   }
 };
 
-const killQuietly = (pid: number, signal: NodeJS.Signals): void => {
+/** False where there is nothing of that number any more. */
+const killQuietly = (pid: number, signal: NodeJS.Signals): boolean => {
   try {
-    process.kill(pid, signal);
+    return process.kill(pid, signal);
   } catch {
-    // It is gone already.
+    return false;
   }
 };

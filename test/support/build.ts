@@ -13,9 +13,6 @@ const launcher = (name: string, flags: string, command: string) => `#!/bin/sh
 ':' //; trap '' USR1; N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; ${command}exec "$N" ${flags} "$0" "$@"
 `;
 
-/** execa needs Set.prototype.union, which Node 22 brought; with it the drop-in also runs where only Node 20 is installed. */
-const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
-
 /** For a SIGUSR1 that comes before src/supervisor/sigusr1.ts has run: no word on stderr, no port that could be taken or guessed. */
 const NO_DEBUGGER = '--inspect-publish-uid=http --inspect-port=0';
 
@@ -40,7 +37,7 @@ export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
   for (const { name, flags, command } of binaries) {
     const outfile = `${outdir}/${name}.cjs`;
     await rm(outfile, { force: true });
-    await writeFile(outfile, launcher(name, flags, command) + NODE_20 + (await bundle(name, version)));
+    await writeFile(outfile, launcher(name, flags, command) + (await bundle(name, version)));
     await chmod(outfile, 0o755);
   }
   for (const name of parts) await writeFile(`${outdir}/${name}.cjs`, await bundle(name, version));
