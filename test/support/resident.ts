@@ -17,6 +17,8 @@ const SIDECAR = resolve(import.meta.dirname, '../../dist/autossh-operator.cjs');
 
 export type Resident = {
   readonly child: ChildProcess;
+  /** When it was started, Unix milliseconds. */
+  readonly startedAt: number;
   /** Where its volumes are mounted; `put` replaces a file there at once, as a volume's swap does. */
   put(path: string, content: string | null): void;
   /** The ConfigMap as the controller would write it for this specification. */
@@ -58,6 +60,7 @@ export const startResident = async (
   if (spec !== null) configure(spec);
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
+  const startedAt = Date.now();
   const [program = SIDECAR, ...before] = [...(path?.at('client') ?? []), SIDECAR];
   const child = spawn(program, [...before, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -81,7 +84,7 @@ export const startResident = async (
     { state: () => text },
   );
   return {
-    ...{ child, put, configure, get, status },
+    ...{ child, startedAt, put, configure, get, status },
     shows: (what, is) =>
       until(
         what,
