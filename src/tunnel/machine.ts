@@ -238,7 +238,7 @@ const beat: Cell = (tunnel) =>
 const beatOk: Cell = (tunnel, _event, now, policy) => {
   // The beat of an ssh that is gone says nothing of this one.
   if (!tunnel.beating) return { tunnel, effects: [] };
-  const alarmAt = policy.nextAlarmAt(tunnel, now);
+  const alarmAt = policy.nextAlarmAt({ ...tunnel, failedBeats: 0 }, now);
   const changes = { beating: false, failedBeats: 0, lastFailure: null, alarmAt };
   const isFirst = tunnel.state === 'Connecting';
   return stay(
@@ -255,7 +255,7 @@ const beatFailed: Cell = (tunnel, event, now, policy) => {
   const failure: Failure = { reason: event.reason, detail: event.detail };
   const failed = { ...tunnel, beating: false, failedBeats, lastFailure: failure };
   if (failedBeats >= policy.failureThreshold) return end(failed, failure, { to: 'restart' }, now, policy);
-  const alarmAt = policy.nextAlarmAt(tunnel, now);
+  const alarmAt = policy.nextAlarmAt(failed, now);
   return stay(failed, { alarmAt }, ...setAlarm(alarmAt));
 };
 

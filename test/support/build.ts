@@ -19,10 +19,10 @@ const NO_DEBUGGER = '--inspect-publish-uid=http --inspect-port=0';
 /** The binaries, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
 const LEAN = `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER}`;
 /**
- * A sidecar does nothing that a compiler could make faster, and without one 8 MB of Node's own code are never touched. The controller
- * needs WebAssembly, which goes with it. One arena of glibc's malloc holds less air than one for each thread.
+ * A sidecar does nothing that a compiler could make faster, and without one 8 MB of code of Node are never touched (`--jitless` would
+ * warn on stderr about WebAssembly). One arena of malloc in glibc holds less air than one for each thread.
  */
-const SIDECAR = 'case $1 in sidecar) J=--jitless; export MALLOC_ARENA_MAX=1;; *) J=;; esac; ';
+const SIDECAR = 'case $1 in sidecar) J="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1;; *) J=;; esac; ';
 const binaries = [
   { name: 'autossh', flags: LEAN, command: '' },
   { name: 'autossh-operator', flags: `$J ${LEAN}`, command: SIDECAR },

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { type Event, newTunnel, step, type Tunnel } from '../../src/tunnel/machine.ts';
 import { residentPolicy } from '../../src/tunnel/policy-resident.ts';
-import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../../src/tunnel/resident-state.ts';
+import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../../src/tunnel/resident-state.ts';
 
 const policy = residentPolicy({
   bornAt: 0,
@@ -46,6 +46,20 @@ it('stays connected over a beat that failed once, and is not after the threshold
   expect(after(...up, ok, { type: 'alarm' }, lost, { type: 'alarm' }, lost).state).toMatchObject({
     ...{ connected: false, connectedSince: null, everConnected: true, reason: 'HeartbeatLost', failures: 1 },
   });
+});
+
+it('beats again soon after a failed beat, and as usual after one that came back', () => {
+  const beat: Event = { type: 'alarm' };
+  expect(after(...up, ok, beat, lost).tunnel).toMatchObject({ failedBeats: 1, alarmAt: 7_250 });
+  expect(after(...up, ok, beat, lost, beat, ok).tunnel).toMatchObject({ failedBeats: 0, alarmAt: 14_000 });
+});
+
+it('stays connected, and waits, while a beat is slow', () => {
+  const slow: Event = { type: 'beatSlow', waitedMs: 3_000 };
+  const { state, tunnel } = after(...up, ok, { type: 'alarm' }, slow, slow, slow);
+  expect(state).toMatchObject({ connected: true, failures: 0 });
+  expect(tunnel).toMatchObject({ state: 'Connected', beating: true, failedBeats: 0 });
+  expect(narrate(tunnel, slow, tunnel, { at: 1, random: 0 })).toMatchObject({ level: 6, fields: { waitedMs: 3_000 } });
 });
 
 it('has the reason of the last failure until bytes go round again', () => {
