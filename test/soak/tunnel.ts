@@ -107,7 +107,7 @@ const counter = () => {
 const BLOCK = Buffer.alloc(16_384, 'autossh ');
 
 /** Writes as much as the other side takes. */
-const pour = (socket: Socket): void => {
+export const pour = (socket: Socket): void => {
   const more = () => {
     while (!socket.destroyed && socket.write(BLOCK));
   };
@@ -116,7 +116,7 @@ const pour = (socket: Socket): void => {
 };
 
 /** Connects whenever there is no connection, as an app does, until stopped. */
-const again = (path: string, use: (socket: Socket) => unknown): (() => Promise<void>) => {
+export const again = (path: string, use: (socket: Socket) => unknown): (() => Promise<void>) => {
   let socket: Socket | undefined;
   let timer: NodeJS.Timeout | undefined;
   const dial = () => {

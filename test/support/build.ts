@@ -22,7 +22,8 @@ const LEAN = `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER
  * A sidecar does nothing that a compiler could make faster, and without one 8 MB of code of Node are never touched (`--jitless` would
  * warn on stderr about WebAssembly). One arena of malloc in glibc holds less air than one for each thread.
  */
-const SIDECAR = 'case $1 in sidecar) J="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1;; *) J=;; esac; ';
+const SIDECAR =
+  'case $1 in sidecar) J="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1;; *) J=;; esac; ';
 const binaries = [
   { name: 'autossh', flags: LEAN, command: '' },
   { name: 'autossh-operator', flags: `$J ${LEAN}`, command: SIDECAR },

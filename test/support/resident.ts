@@ -61,8 +61,9 @@ export const startResident = async (
   const port = await freePort();
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
   const startedAt = Date.now();
-  const [program = SIDECAR, ...before] = [...(path?.at('client') ?? []), SIDECAR];
-  const child = spawn(program, [...before, ...args], {
+  // A test that is killed leaves no sidecar behind.
+  const command = ['--pdeathsig', 'KILL', '--', ...(path?.at('client') ?? []), SIDECAR, ...args];
+  const child = spawn('setpriv', command, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], TMPDIR: root, NODE_OPTIONS: '' },
   });

@@ -1,7 +1,13 @@
 import { expect, it } from 'vitest';
 import { type Event, newTunnel, step, type Tunnel } from '../../src/tunnel/machine.ts';
 import { residentPolicy } from '../../src/tunnel/policy-resident.ts';
-import { longestSilenceMs, narrate, newResidentState, observe, type ResidentState } from '../../src/tunnel/resident-state.ts';
+import {
+  longestSilenceMs,
+  narrate,
+  newResidentState,
+  observe,
+  type ResidentState,
+} from '../../src/tunnel/resident-state.ts';
 
 const policy = residentPolicy({
   bornAt: 0,

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type End, type NetPath, startNetPath } from '../netns.ts';
+import { type End, type NetPath, startNetPath, whyNoNetns } from '../netns.ts';
 import { isAlive, processOf } from '../processes.ts';
 import { until } from '../until.ts';
 import type { WireOptions } from './wire.ts';
@@ -16,6 +16,10 @@ export type Link = {
   readonly far: string;
   stop(): Promise<void>;
 };
+
+/** Why there can be no link here, or null. */
+export const whyNoLink = (): string | null =>
+  whyNoNetns() ?? (existsSync('/dev/net/tun') ? null : 'no TUN devices: expected /dev/net/tun, got nothing');
 
 /** What an ADSL line's modem holds: half a second at 1 Mbit/s. */
 const QUEUE_PACKETS = 50;
