@@ -37,7 +37,8 @@ export const startLink = async (options: LinkOptions = {}): Promise<Link> => {
   const programs: ChildProcess[] = [];
   const start = (end: End, ...command: string[]) => {
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...path.at(end), ...command], {
-      stdio: ['ignore', 'ignore', 'inherit'],
+      // socat ends, with words, when a cut path refuses its datagrams.
+      stdio: ['ignore', 'ignore', command[0] === 'socat' ? 'ignore' : 'inherit'],
     });
     child.on('error', () => {});
     programs.push(child);
