@@ -30,7 +30,11 @@ export const patientHeartbeat = (inner: Heartbeat, options: PatientOptions): Hea
   close: inner.close,
   beat: async (signal): Promise<Beat> => {
     const enough = new AbortController();
-    const beat = inner.beat(AbortSignal.any([signal, enough.signal]));
+    // Not AbortSignal.any: the connection's signal would remember every beat for as long as it lives.
+    const end = () => enough.abort(signal.reason);
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    const beat = inner.beat(enough.signal).finally(() => signal.removeEventListener('abort', end));
     const outcome = await Promise.race([beat, givenUp(beat, options)]);
     if (outcome !== null) return outcome;
     enough.abort(new Error('the beat is lost'));
