@@ -1,10 +1,10 @@
 /** Long enough for the first ssh to be up: then nothing that the start needed is needed any more. */
 const AFTER_MS = 5_000;
 /** What the beats leave behind is moved to where V8, in a process this idle, would not look for days. One look takes some 20 ms. */
-const EVERY_MS = 600_000;
+const EVERY_MS = 120_000;
 
 /**
- * Gives what is not needed any more back to the system, after the start and every ten minutes. Needs `--expose-gc`, which the launcher
+ * Gives what is not needed any more back to the system, after the start and every two minutes. Needs `--expose-gc`, which the launcher
  * sets; without it nothing happens.
  */
 export const trimMemoryLater = (): void => {
