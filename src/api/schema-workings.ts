@@ -24,7 +24,9 @@ export const heartbeat = () =>
         .describe(`Seconds between heartbeats. Default: AUTOSSH_POLL, else ${DEFAULTS.heartbeat.periodSeconds}.`),
       timeoutSeconds: seconds(1, 300)
         .default(DEFAULTS.heartbeat.timeoutSeconds)
-        .describe(`Seconds until a heartbeat has failed; while other bytes flow on the connection its late answer is waited for. Default: ${DEFAULTS.heartbeat.timeoutSeconds}.`),
+        .describe(
+          `Seconds until a heartbeat has failed; while other bytes flow on the connection its late answer is waited for. Default: ${DEFAULTS.heartbeat.timeoutSeconds}.`,
+        ),
       failureThreshold: z
         .int()
         .min(1)
