@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { type FieldError, fieldErrorsOf, type Parsed } from './parse.ts';
-import { HEARTBEAT_METHODS } from './schema-workings.ts';
+import { type FieldError, fieldErrorsOf, type Parsed } from './field-error.ts';
+import { HEARTBEAT_METHODS } from './heartbeat-methods.ts';
 import { algorithms, forwardName, host, httpPath, knownHostsText, listenHost, port, socketPath, user } from './text.ts';
 
 /**

@@ -1,5 +1,6 @@
 import { DEFAULTS } from './defaults.ts';
 import type { DocumentForward, Endpoint, Hop, Slot, TunnelDocument } from './document.ts';
+import { identityDir, knownHostsDir, MOUNT_ROOT, SLOT_FILES, TUNNEL_VARIABLE } from './mounts.ts';
 import { configMapName, RETRY_ANNOTATION } from './names.ts';
 import { pickResidentEnv, RESIDENT_ENV_NAMES } from './resident-env.ts';
 import {
@@ -63,18 +64,6 @@ export const configMapData = (tunnel: SshTunnel): Record<string, string> => {
   };
 };
 
-/** The variable, and the key of the ConfigMap, that holds the document. */
-export const TUNNEL_VARIABLE = 'AUTOSSH_TUNNEL';
-/** Where the files of a tunnel are mounted in its container. */
-export const MOUNT_ROOT = '/etc/autossh';
-/** Names of the files in the directory of a slot. */
-export const SLOT_FILES = {
-  key: 'key',
-  passphrase: 'passphrase',
-  certificate: 'certificate',
-  knownHosts: 'known_hosts',
-} as const;
-
 /** One ConfigMap or Secret as a volume of the tunnel's container; only `items` are mounted, each under a name of ours. */
 export type TunnelVolume = {
   /** Unique among the volumes of one tunnel. */
@@ -124,9 +113,6 @@ export const volumesOf = (tunnel: SshTunnel): TunnelVolume[] => [
     }),
   ),
 ];
-
-export const identityDir = (slot: Slot): string => `${MOUNT_ROOT}/identity/${slot}`;
-export const knownHostsDir = (slot: Slot): string => `${MOUNT_ROOT}/known-hosts/${slot}`;
 
 /** One variable of the container, as Kubernetes writes it. */
 export type EnvVar = {

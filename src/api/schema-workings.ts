@@ -1,13 +1,11 @@
 import * as z from 'zod';
 import { DEFAULTS } from './defaults.ts';
+import { HEARTBEAT_METHODS } from './heartbeat-methods.ts';
 import { RESIDENT_ENV, RESIDENT_ENV_NAMES, type ResidentEnvName, residentEnvProblem } from './resident-env.ts';
 import { type Rule, ruled } from './rule.ts';
 import { forwardName, objectName, port } from './text.ts';
 
 const seconds = (min: number, max: number) => z.int().min(min).max(max);
-
-export const HEARTBEAT_METHODS = ['Auto', 'Loop', 'Echo', 'Forward', 'Ping', 'None'] as const;
-export type HeartbeatMethod = (typeof HEARTBEAT_METHODS)[number];
 
 type HeartbeatWords = { method: string; forward?: string | undefined; echoPort?: number | undefined };
 
@@ -26,7 +24,9 @@ export const heartbeat = () =>
         .describe(`Seconds between heartbeats. Default: AUTOSSH_POLL, else ${DEFAULTS.heartbeat.periodSeconds}.`),
       timeoutSeconds: seconds(1, 300)
         .default(DEFAULTS.heartbeat.timeoutSeconds)
-        .describe(`Seconds until a heartbeat has failed. Default: ${DEFAULTS.heartbeat.timeoutSeconds}.`),
+        .describe(
+          `Seconds until a heartbeat has failed; while other bytes flow on the connection its late answer is waited for. Default: ${DEFAULTS.heartbeat.timeoutSeconds}.`,
+        ),
       failureThreshold: z
         .int()
         .min(1)

@@ -1,5 +1,6 @@
 import type { Slot, TunnelDocument } from '../api/document.ts';
-import { SLOT_FILES, type TunnelVolume, volumesOf } from '../api/hand-over.ts';
+import { type TunnelVolume, volumesOf } from '../api/hand-over.ts';
+import { SLOT_FILES } from '../api/mounts.ts';
 import type { LoginFiles, Places } from '../tunnel/ssh-args.ts';
 import type { LocalTunnel } from './judge.ts';
 import type { Given } from './local-tunnel.ts';

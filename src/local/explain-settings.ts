@@ -1,5 +1,5 @@
 import type { TunnelDocument } from '../api/document.ts';
-import type { HeartbeatMethod } from '../api/schema-workings.ts';
+import type { HeartbeatMethod } from '../api/heartbeat-methods.ts';
 import type { ResidentSettings } from '../tunnel/resident-settings.ts';
 import { forwardText } from './forward-text.ts';
 

@@ -1,4 +1,5 @@
-import { configMapData, MOUNT_ROOT, SLOT_FILES, type TunnelVolume, volumesOf } from '../api/hand-over.ts';
+import { configMapData, type TunnelVolume, volumesOf } from '../api/hand-over.ts';
+import { MOUNT_ROOT, SLOT_FILES } from '../api/mounts.ts';
 import type { FieldError } from '../api/parse.ts';
 import type { SshTunnel } from '../api/ssh-tunnel.ts';
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { configMapData, documentOf, TUNNEL_VARIABLE } from '../api/hand-over.ts';
+import { configMapData, documentOf } from '../api/hand-over.ts';
+import { TUNNEL_VARIABLE } from '../api/mounts.ts';
 import { HEALTH_PORT, pagePortOf } from '../api/names.ts';
 import { sidecarOf } from '../api/ssh-tunnel.ts';
 import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-/** What the volumes of a tunnel are mounted as (hand-over.ts), below `root`. */
+/** What the volumes of a tunnel are mounted as (mounts.ts), below `root`. */
 const SLOTS = ['target', 'hop-1', 'hop-2', 'hop-3', 'hop-4'];
 
 /** The ConfigMap of the tunnel and the sources of envFrom. */

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { MOUNT_ROOT } from '../api/hand-over.ts';
+import { MOUNT_ROOT } from '../api/mounts.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
@@ -29,6 +29,7 @@ import type { ConfigReader, ReadConfig, ResidentConfig } from './resident-config
 import type { ResidentView } from './resident-http.ts';
 import { launchResident, type ResidentLaunch } from './resident-launch.ts';
 import { type Running, runTunnel } from './run-tunnel.ts';
+import { glanceAt } from './ssh-traffic.ts';
 import { createStderrRelay } from './stderr-relay.ts';
 import { trimMemoryLater } from './trim-memory.ts';
 import { watchFiles } from './watch-files.ts';
@@ -107,6 +108,13 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     // ssh's own timeout bounds each TCP connection; login and forwards need a time of their own, at every hop.
     return [ssh, ...jumpHosts].reduce((sum, { options }) => sum + options.connectTimeoutSeconds * 1000 + 10_000, 0);
   };
+  const traffic = {
+    glance: () => {
+      const { pid } = running.tunnel();
+      return pid === null ? null : glanceAt(pid);
+    },
+    onSlow: (waitedMs: number) => running.dispatch({ type: 'beatSlow', waitedMs }),
+  };
   const bornAt = performance.now();
   const forwards = followForwards({
     wanted: () => config.document.forwards,
@@ -173,7 +181,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       newLogins = false;
       const { expectNoise } = relay;
       const launched = await launchResident(() => config, {
-        ...{ logins, env: sshEnv, log, forwards: forwards.starting(), expectNoise, refusals },
+        ...{ logins, env: sshEnv, log, forwards: forwards.starting(), expectNoise, refusals, traffic },
       });
       if (!('unable' in launched)) current = launched;
       return launched;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SLOTS, type Slot, type TunnelDocument } from '../api/document.ts';
-import { identityDir, knownHostsDir, MOUNT_ROOT, SLOT_FILES } from '../api/hand-over.ts';
+import { identityDir, knownHostsDir, MOUNT_ROOT, SLOT_FILES } from '../api/mounts.ts';
 import { type Certificate, certificateFailure } from '../tunnel/certificate.ts';
 import { readKeyText } from '../tunnel/key-text.ts';
 import type { Failure } from '../tunnel/machine.ts';

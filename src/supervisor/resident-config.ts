@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseDocument, type TunnelDocument } from '../api/document.ts';
-import { MOUNT_ROOT, TUNNEL_VARIABLE } from '../api/hand-over.ts';
-import { errorText } from '../api/parse.ts';
+import { errorText } from '../api/field-error.ts';
+import { MOUNT_ROOT, TUNNEL_VARIABLE } from '../api/mounts.ts';
 import { pickResidentEnv, RESIDENT_ENV_NAMES } from '../api/resident-env.ts';
 import { type ResidentSettings, residentSettings } from '../tunnel/resident-settings.ts';
 

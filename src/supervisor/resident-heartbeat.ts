@@ -8,6 +8,7 @@ import { echoHeartbeat } from './heartbeat-echo.ts';
 import { forwardHeartbeat } from './heartbeat-forward.ts';
 import { loopHeartbeat } from './heartbeat-loop.ts';
 import type { FarOptions } from './heartbeat-options.ts';
+import { LONGEST_BEAT_MS, type PatientOptions, patientHeartbeat } from './heartbeat-patient.ts';
 import { pingHeartbeat } from './heartbeat-ping.ts';
 import type { Refusals } from './refusals.ts';
 import type { ResidentConfig } from './resident-config.ts';
@@ -18,6 +19,8 @@ export type HeartbeatOptions = {
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
   readonly refusals: Refusals;
+  /** Of the connection: what it moves, and who is told when a beat is waited for because it does. */
+  readonly traffic: Pick<PatientOptions, 'glance' | 'onSlow'>;
 };
 
 /**
@@ -25,26 +28,52 @@ export type HeartbeatOptions = {
  * over on the living connection, and nobody is dropped for it.
  */
 export const residentHeartbeat = (config: () => ResidentConfig, options: HeartbeatOptions): Heartbeat => {
-  const { control, log, expectNoise, refusals } = options;
-  const far: FarOptions = {
+  const { control, log, expectNoise, refusals, traffic } = options;
+  const farWith = (timeoutMs: () => number): FarOptions => ({
     ...{ control, expectNoise, refusals },
     get message() {
       return config().message;
     },
     get timeoutMs() {
-      return config().timeoutMs;
+      return timeoutMs();
     },
     log: ({ level, text }) => log.line(level >= 7 ? 7 : level >= 5 ? 6 : 4, text),
+  });
+  const far = farWith(() => config().timeoutMs);
+  const unhurried = farWith(() => LONGEST_BEAT_MS);
+  const patiently = (inner: Heartbeat): Heartbeat =>
+    patientHeartbeat(inner, {
+      get timeoutMs() {
+        return config().timeoutMs;
+      },
+      ...traffic,
+    });
+  const make = (plan: HeartbeatPlan, tag: string): Heartbeat => {
+    switch (plan.method) {
+      case 'Auto':
+        return patiently(autoHeartbeat(unhurried, tag));
+      case 'Loop':
+        return patiently(loopHeartbeat(unhurried, tag));
+      case 'Ping':
+        return patiently(pingHeartbeat(unhurried, tag));
+      // These two ask for more than the server: they tell by their own timeout which of the two is silent.
+      case 'Echo':
+        return echoHeartbeat(far, plan.port, tag);
+      case 'Forward':
+        return forwardHeartbeat(far, plan.target, tag);
+      case 'None':
+        return keepAlivesOnly(control);
+    }
   };
   let plan = heartbeatPlan(config().document);
-  let inForce = make(plan, far, '');
+  let inForce = make(plan, '');
   let swaps = 0;
 
   const swap = async (to: HeartbeatPlan, signal: AbortSignal): Promise<void> => {
     const old = inForce;
     plan = to;
     swaps++;
-    inForce = make(to, far, `-${swaps}`);
+    inForce = make(to, `-${swaps}`);
     log.line(6, 'heartbeat: another method on the living connection', { method: to.method });
     await old.leave?.();
     old.close();
@@ -68,23 +97,6 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
     },
     close: () => inForce.close(),
   };
-};
-
-const make = (plan: HeartbeatPlan, options: FarOptions, tag: string): Heartbeat => {
-  switch (plan.method) {
-    case 'Auto':
-      return autoHeartbeat(options, tag);
-    case 'Loop':
-      return loopHeartbeat(options, tag);
-    case 'Echo':
-      return echoHeartbeat(options, plan.port, tag);
-    case 'Forward':
-      return forwardHeartbeat(options, plan.target, tag);
-    case 'Ping':
-      return pingHeartbeat(options, tag);
-    case 'None':
-      return keepAlivesOnly(options.control);
-  }
 };
 
 /** No beats: connected is who has logged in, and ssh's own keepalives are all that tells of a lost path. */

@@ -8,7 +8,7 @@ import { onControlSocket } from './heartbeat.ts';
 import type { Logins } from './login-files.ts';
 import type { Refusals } from './refusals.ts';
 import type { ResidentConfig } from './resident-config.ts';
-import { residentHeartbeat } from './resident-heartbeat.ts';
+import { type HeartbeatOptions, residentHeartbeat } from './resident-heartbeat.ts';
 import type { Launch, Unable } from './run-tunnel.ts';
 
 /** One start of ssh: what was launched, and what can be asked of it while it lives. */
@@ -24,6 +24,7 @@ export type LaunchOptions = {
   readonly expectNoise: (lines: number) => void;
   /** Told of ssh's stderr by whoever reads it. */
   readonly refusals: Refusals;
+  readonly traffic: HeartbeatOptions['traffic'];
 };
 
 /**
@@ -32,7 +33,7 @@ export type LaunchOptions = {
  */
 export const launchResident = async (
   config: () => ResidentConfig,
-  { logins, env, log, forwards, expectNoise, refusals }: LaunchOptions,
+  { logins, env, log, forwards, expectNoise, refusals, traffic }: LaunchOptions,
 ): Promise<ResidentLaunch | Unable> => {
   const document = { ...config().document, forwards: [...forwards] };
   const prepared = await logins.prepare(document);
@@ -42,9 +43,17 @@ export const launchResident = async (
     for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
     const childEnv = { ...env, ...sshEnv };
     const control = createControlSocket('ssh', childEnv);
-    const heartbeat = onControlSocket(control, residentHeartbeat(config, { control, log, expectNoise, refusals }));
+    const heartbeat = residentHeartbeat(config, { control, log, expectNoise, refusals, traffic });
     const hints = { AuthFailed: `offered ${prepared.offer}` };
-    return { path: 'ssh', args: argv, env: childEnv, attached: false, control, heartbeat, hints };
+    return {
+      path: 'ssh',
+      args: argv,
+      env: childEnv,
+      attached: false,
+      control,
+      heartbeat: onControlSocket(control, heartbeat),
+      hints,
+    };
   } catch (problem) {
     return { unable: { reason: 'BadConfiguration', detail: (problem as Error).message } };
   }

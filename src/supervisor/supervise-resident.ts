@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { MOUNT_ROOT } from '../api/hand-over.ts';
+import { MOUNT_ROOT } from '../api/mounts.ts';
 import { REASONS } from '../api/reasons.ts';
 import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
 import { createTunnelMetrics } from '../telemetry/metrics.ts';

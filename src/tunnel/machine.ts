@@ -19,6 +19,8 @@ export type Event =
   | { readonly type: 'beatFailed'; readonly reason: Reason; readonly detail: string }
   /** The server answered, but not as the method asks for: another ssh would get the same answer, so this one stays. */
   | { readonly type: 'beatRefused'; readonly reason: Reason; readonly detail: string }
+  /** A beat takes longer than it should, on a connection whose bytes flow: its answer is waited for. */
+  | { readonly type: 'beatSlow'; readonly waitedMs: number }
   /** A timer that an effect set has run out. */
   | { readonly type: TimerName }
   /** Look after the child now (SIGHUP, SIGUSR2): a beat does not come sooner for it. */
@@ -251,7 +253,7 @@ const beat: Cell = (tunnel) =>
 const beatOk: Cell = (tunnel, _event, now, policy) => {
   // The beat of an ssh that is gone says nothing of this one.
   if (!tunnel.beating) return { tunnel, effects: [] };
-  const alarmAt = policy.nextAlarmAt(tunnel, now);
+  const alarmAt = policy.nextAlarmAt({ ...tunnel, failedBeats: 0 }, now);
   const changes = { beating: false, failedBeats: 0, lastFailure: null, alarmAt };
   const isFirst = tunnel.state === 'Connecting';
   return stay(
@@ -276,7 +278,7 @@ const beatFailed: Cell = (tunnel, event, now, policy) => {
   const failure: Failure = { reason: event.reason, detail: event.detail };
   const failed = { ...tunnel, beating: false, failedBeats, lastFailure: failure };
   if (failedBeats >= policy.failureThreshold) return end(failed, failure, { to: 'restart' }, now, policy);
-  const alarmAt = policy.nextAlarmAt(tunnel, now);
+  const alarmAt = policy.nextAlarmAt(failed, now);
   return stay(failed, { alarmAt }, ...setAlarm(alarmAt));
 };
 
@@ -395,6 +397,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     beatOk,
     beatFailed,
     beatRefused,
+    beatSlow: noted,
     connect: tooSlow,
     wake: noted,
     restart,
@@ -409,6 +412,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     beatOk,
     beatFailed,
     beatRefused,
+    beatSlow: noted,
     wake: noted,
     restart,
     retimed: beatSooner,

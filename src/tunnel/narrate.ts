@@ -87,6 +87,12 @@ const lineOf = (before: Tunnel, event: Event, after: Tunnel, wasConnected: boole
       ? { level: 6, message: 'heartbeat is back', fields }
       : { level: 7, message: 'heartbeat', fields };
   }
+  if (event.type === 'beatSlow')
+    return {
+      level: 6,
+      message: 'heartbeat slow: bytes flow, its answer is waited for',
+      fields: { waitedMs: Math.round(event.waitedMs) },
+    };
   if (event.type === 'beatRefused')
     return {
       level: 4,

@@ -1,7 +1,7 @@
 import { DEFAULTS } from '../api/defaults.ts';
 import type { TunnelDocument } from '../api/document.ts';
+import type { HeartbeatMethod } from '../api/heartbeat-methods.ts';
 import { RESIDENT_ENV_NAMES, type ResidentEnv, residentEnvProblem } from '../api/resident-env.ts';
-import type { HeartbeatMethod } from '../api/schema-workings.ts';
 import type { RetryLimits } from './backoff.ts';
 import { LOG_DEBUG } from './log-line.ts';
 

@@ -19,7 +19,7 @@ type Stored = Section & { readonly date: string; readonly machine: string };
 const JSON_FILE = 'docs/benchmarks.json';
 const TEXT_FILE = 'docs/benchmarks.md';
 /** In this order. */
-const SECTIONS = ['drop-in', 'controller'] as const;
+const SECTIONS = ['drop-in', 'resident', 'controller'] as const;
 
 /** Puts one bench's results into docs/benchmarks.json, and renders docs/benchmarks.md anew from it; the other benches' stay. */
 export const report = (id: (typeof SECTIONS)[number], section: Section): void => {

@@ -9,21 +9,27 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * line if not, ignores SIGUSR1 until Node can take it (its default is death), and hands over. For Node that line is a string and
  * a comment. A `#!/usr/bin/env node` could do none of this.
  */
-const launcher = (name: string, flags: string) => `#!/bin/sh
-':' //; trap '' USR1; N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; exec "$N" ${flags} "$0" "$@"
+const launcher = (name: string, flags: string, command: string) => `#!/bin/sh
+':' //; trap '' USR1; N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; ${command}exec "$N" ${flags} "$0" "$@"
 `;
-
-/** execa needs Set.prototype.union, which Node 22 brought; with it the drop-in also runs where only Node 20 is installed. */
-const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
 
 /** For a SIGUSR1 that comes before src/supervisor/sigusr1.ts has run: no word on stderr, no port that could be taken or guessed. */
 const NO_DEBUGGER = '--inspect-publish-uid=http --inspect-port=0';
 
 /** The binaries, and the V8 flags that their memory figures in docs/benchmarks.md were measured with. */
 const LEAN = `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER}`;
+/** execa needs Set.prototype.union, which Node 22 brought; with it the drop-in also runs where only Node 20 is installed. */
+const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
+
+/**
+ * A sidecar does nothing that a compiler could make faster, and without one 8 MB of code of Node are never touched (`--jitless` would
+ * warn on stderr about WebAssembly). One arena of malloc in glibc holds less air than one for each thread.
+ */
+const SIDECAR =
+  'case $1 in sidecar) J="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1;; *) J=;; esac; ';
 const binaries = [
-  { name: 'autossh', flags: LEAN },
-  { name: 'autossh-operator', flags: LEAN },
+  { name: 'autossh', flags: LEAN, command: '' },
+  { name: 'autossh-operator', flags: `$J ${LEAN}`, command: SIDECAR },
 ];
 /** Commands of autossh-operator, which it loads when they are asked for. */
 const parts = ['run', 'run-one', 'validate', 'explain', 'known-hosts', 'sidecar', 'controller'];
@@ -32,10 +38,10 @@ const parts = ['run', 'run-one', 'validate', 'explain', 'known-hosts', 'sidecar'
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
   const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8')) as { version: string };
   await mkdir(outdir, { recursive: true });
-  for (const { name, flags } of binaries) {
+  for (const { name, flags, command } of binaries) {
     const outfile = `${outdir}/${name}.cjs`;
     await rm(outfile, { force: true });
-    await writeFile(outfile, launcher(name, flags) + NODE_20 + (await bundle(name, version)));
+    await writeFile(outfile, launcher(name, flags, command) + NODE_20 + (await bundle(name, version)));
     await chmod(outfile, 0o755);
   }
   for (const name of parts) await writeFile(`${outdir}/${name}.cjs`, await bundle(name, version));
@@ -52,6 +58,8 @@ const bundle = async (name: string, version: string): Promise<string> => {
     minify: true,
     legalComments: 'none',
     define: { 'process.env.AUTOSSH_OPERATOR_VERSION': JSON.stringify(version) },
+    // A part is required, not imported: Node's ESM loader would cost memory for as long as the process lives.
+    supported: { 'dynamic-import': false },
     logLevel: 'warning',
     write: false,
     plugins: [partsBeside],

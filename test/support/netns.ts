@@ -12,6 +12,8 @@ export type NetPath = {
   clientAddress: string;
   /** The command that runs another one at an end. */
   at(end: End): string[];
+  /** A process that lives at an end: /proc/PID/net is that end's. */
+  pid(end: End): number;
   /** Runs a command at an end and waits for it. */
   run(end: End, ...command: string[]): void;
   /** Drops every packet, both ways, without a word to anybody. */
@@ -75,6 +77,7 @@ export const startNetPath = async (): Promise<NetPath> => {
 
   return {
     ...{ serverAddress, clientAddress, at, run },
+    pid: (end) => pids[end],
     cut: () => {
       for (const [chain, way] of [
         ['INPUT', '-i'],

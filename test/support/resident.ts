@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { type RequestOptions, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { configMapData } from '../../src/api/hand-over.ts';
 import type { PodStatus } from '../../src/supervisor/resident-http.ts';
+import type { NetPath } from './netns.ts';
 import { freePort } from './port.ts';
 import { descendantsOf, isAlive, type Process } from './processes.ts';
 import type { Sshd } from './sshd.ts';
@@ -16,6 +19,8 @@ export type Resident = {
   readonly child: ChildProcess;
   /** Its private directory; TMPDIR too. */
   readonly root: string;
+  /** When it was started, Unix milliseconds. */
+  readonly startedAt: number;
   /** Where its volumes are mounted; `put` replaces a file there at once, as a volume's swap does. */
   put(path: string, content: string | null): void;
   /** The ConfigMap as the controller would write it for this specification. */
@@ -43,6 +48,8 @@ export type Resident = {
 export type Metadata = { readonly generation?: number; readonly annotations?: Record<string, string> };
 
 export type ResidentOptions = {
+  /** The world that it runs in the client's end of; default: this machine's. */
+  readonly path?: Pick<NetPath, 'at' | 'reach'>;
   /** Directories that an earlier one left, with what was put there. */
   readonly root?: string;
   /** Who it runs as; only root can choose. */
@@ -53,11 +60,14 @@ export type ResidentOptions = {
   readonly files?: Readonly<Record<string, string | null>>;
 };
 
-/** Starts the sidecar's program on directories laid out as its container has them, with the key and host key of `sshd`. */
+/**
+ * Starts the sidecar's program on directories laid out as its container has them, with the key and host key of `sshd`; with a path, at
+ * its client's end.
+ */
 export const startResident = async (
-  sshd: Sshd,
+  sshd: Pick<Sshd, 'host' | 'port' | 'user' | 'userKey' | 'knownHosts'>,
   spec: Parameters<typeof tunnelOf>[0] | null,
-  { uid, env = {}, files = {}, root: earlier }: ResidentOptions = {},
+  { uid, env = {}, files = {}, root: earlier, path }: ResidentOptions = {},
 ): Promise<Resident> => {
   const root = earlier ?? mkdtempSync(join(tmpdir(), 'res-'));
   const put = (path: string, content: string | null) => {
@@ -84,9 +94,11 @@ export const startResident = async (
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
   const pagePort = await freePort();
   args.push('--page-port', String(pagePort));
-  const [file = '', ...all] = [...(uid === undefined ? [] : asUser(uid)), SIDECAR, ...args];
   if (uid !== undefined) chmodSync(root, 0o755);
-  const child = spawn(file, all, {
+  const startedAt = Date.now();
+  // A test that is killed leaves no sidecar behind.
+  const command = ['--pdeathsig', 'KILL', ...(uid === undefined ? [] : asUser(uid)), '--'];
+  const child = spawn('setpriv', [...command, ...(path?.at('client') ?? []), SIDECAR, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], TMPDIR: uid === undefined ? root : '/dev/shm', NODE_OPTIONS: '', ...env },
   });
@@ -95,10 +107,8 @@ export const startResident = async (
     text += chunk;
   });
   const exited = new Promise<number | null>((done) => child.once('exit', done));
-  const get = async (path: string) => {
-    const answer = await fetch(`http://127.0.0.1:${port}${path}`);
-    return { status: answer.status, body: await answer.text() };
-  };
+  const socketPath = await path?.reach('client', port, join(root, 'http'));
+  const get = (path: string) => ask(socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }, path);
   const status = async () => JSON.parse((await get('/status')).body) as PodStatus;
   await until(
     'the probes to be served',
@@ -110,7 +120,7 @@ export const startResident = async (
     { state: () => text },
   );
   return {
-    ...{ child, root, put, configure, data, get, status },
+    ...{ child, root, startedAt, put, configure, data, get, status },
     ...{ url: `http://127.0.0.1:${port}/`, page: `http://127.0.0.1:${pagePort}/` },
     said: () => text,
     shows: (what, is) =>
@@ -155,11 +165,11 @@ const isTunnel = ({ pid }: Process): boolean => {
     return false;
   }
 };
-const asUser = (uid: number) => [
-  'setpriv',
-  `--reuid=${uid}`,
-  `--regid=${uid}`,
-  '--clear-groups',
-  '--no-new-privs',
-  '--',
-];
+const asUser = (uid: number) => [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs'];
+const ask = (to: RequestOptions, path: string) =>
+  new Promise<{ status: number; body: string }>((resolve, reject) => {
+    const call = request({ ...to, path, agent: false }, async (answer) => {
+      resolve({ status: answer.statusCode ?? 0, body: await textOf(answer) });
+    });
+    call.on('error', reject).end();
+  });

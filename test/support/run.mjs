@@ -45,12 +45,23 @@ const tasks = {
   test: { needs: { ...SSH_TESTS, ...NODE }, run: [['test/support/test.ts']] },
   demo: { needs: { ...SSH, ...NODE }, run: [['test/support/build.ts'], ['test/demo/cluster.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
-  soak: { needs: { etcd: NODE.etcd }, run: [['test/support/build.ts'], ['test/soak/run.ts']] },
+  soak: {
+    needs: { ...SSH_TESTS, etcd: NODE.etcd },
+    run: [['test/support/build.ts'], ['test/soak/run-tunnel.ts'], ['test/soak/run.ts']],
+  },
+  'soak:tunnel': { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/soak/run-tunnel.ts']] },
+  'soak:operator': { needs: { etcd: NODE.etcd }, run: [['test/support/build.ts'], ['test/soak/run.ts']] },
   bench: {
     needs: { ...SSH_TESTS, ...API },
-    run: [['test/support/build.ts'], ['test/bench/drop-in.ts'], ['test/bench/controller.ts']],
+    run: [
+      ['test/support/build.ts'],
+      ['test/bench/drop-in.ts'],
+      ['test/bench/resident.ts'],
+      ['test/bench/controller.ts'],
+    ],
   },
   'bench:drop-in': { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/drop-in.ts']] },
+  'bench:resident': { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/bench/resident.ts']] },
   'bench:controller': { needs: API, run: [['test/support/build.ts'], ['test/bench/controller.ts']] },
   'test:kube-versions': { needs: API, run: [['test/support/kube-versions.ts']] },
 };

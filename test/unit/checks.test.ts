@@ -32,7 +32,7 @@ const ARROWS: Record<string, string[]> = {
 /** Rooms that decide and do not act: no process, socket, file or clock. */
 const PURE = ['tunnel', 'api'];
 const IMPURE =
-  /\b(?:from|import\()\s*'(?:node:(?!assert|util\b)[\w/]+|execa|pino|@kubernetes\/[^']+)'|\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bsetTimeout\b|\bsetInterval\b|\bMath\.random\b|\bprocess\./;
+  /\b(?:from|import\()\s*'(?:node:(?!assert|util\b)[\w/]+|pino|@kubernetes\/[^']+)'|\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bsetTimeout\b|\bsetInterval\b|\bMath\.random\b|\bprocess\./;
 
 const sources = (dir: string): string[] =>
   readdirSync(dir, { withFileTypes: true, recursive: true })

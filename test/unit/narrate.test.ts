@@ -106,3 +106,8 @@ it('speaks of no round trip where none is measured', () => {
   const lines = linesOf([{ type: 'start' }, ...up.slice(0, 3), { type: 'beatOk', rttMs: null }]);
   expect(lines.at(-1)).toMatchObject({ message: 'connected: ssh is logged in', fields: {} });
 });
+
+it('tells that a slow heartbeat is waited for', () => {
+  const lines = linesOf([{ type: 'start' }, ...up, { type: 'alarm' }, { type: 'beatSlow', waitedMs: 3_000 }]);
+  expect(lines.at(-1)).toMatchObject({ level: 6, fields: { waitedMs: 3_000 } });
+});

@@ -48,6 +48,19 @@ it('stays connected over a beat that failed once, and is not after the threshold
   });
 });
 
+it('beats again soon after a failed beat, and as usual after one that came back', () => {
+  const beat: Event = { type: 'alarm' };
+  expect(lived(...up, ok, beat, lost).tunnel).toMatchObject({ failedBeats: 1, alarmAt: 7_250 });
+  expect(lived(...up, ok, beat, lost, beat, ok).tunnel).toMatchObject({ failedBeats: 0, alarmAt: 14_000 });
+});
+
+it('stays connected, and waits, while a beat is slow', () => {
+  const slow: Event = { type: 'beatSlow', waitedMs: 3_000 };
+  const { state, tunnel } = lived(...up, ok, { type: 'alarm' }, slow, slow, slow);
+  expect(state).toMatchObject({ connected: true, failures: 0 });
+  expect(tunnel).toMatchObject({ state: 'Connected', beating: true, failedBeats: 0 });
+});
+
 it('has the reason of the last failure until bytes go round again', () => {
   const refused: Event = { type: 'exited', code: 255, signal: null, reason: 'AuthFailed', detail: 'Permission denied' };
   expect(lived(...up, refused).state).toMatchObject({

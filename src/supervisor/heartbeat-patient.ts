@@ -1,0 +1,73 @@
+import { type Glance, isFlowing, observeTraffic, type Traffic } from '../tunnel/traffic.ts';
+import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
+
+export type PatientOptions = {
+  /** How long a beat may take while nothing else moves on the connection, ms. */
+  readonly timeoutMs: number;
+  /** The connection of ssh now; null where that cannot be seen: then the timeout alone counts. */
+  readonly glance: () => Glance | null;
+  /** Told when the timeout is over and the beat goes on, and again every few seconds. */
+  readonly onSlow: (waitedMs: number) => void;
+};
+
+/** A beat that takes longer than this failed, whatever else moves: a server may acknowledge and do nothing. The inner timeouts are this. */
+export const LONGEST_BEAT_MS = 300_000;
+/** The first look comes when a beat is late for an idle connection, so that looking costs nothing in the good times. */
+const FIRST_LOOK_MS = 1_000;
+const LOOK_EVERY_MS = 250;
+const TELL_EVERY_MS = 5_000;
+
+/**
+ * A heartbeat whose timeout holds for a connection that is still: while bytes flow on it (traffic.ts), a late answer is waited for, and
+ * proves what a timely one does. `inner` must have timeouts of LONGEST_BEAT_MS.
+ */
+export const patientHeartbeat = (inner: Heartbeat, options: PatientOptions): Heartbeat => ({
+  get method() {
+    return inner.method;
+  },
+  sshArgs: inner.sshArgs,
+  open: inner.open,
+  ...(inner.leave === undefined ? {} : { leave: inner.leave }),
+  close: inner.close,
+  beat: async (signal): Promise<Beat> => {
+    const enough = new AbortController();
+    // Not AbortSignal.any: the connection's signal would remember every beat for as long as it lives.
+    const end = () => enough.abort(signal.reason);
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    const beat = inner.beat(enough.signal).finally(() => signal.removeEventListener('abort', end));
+    const outcome = await Promise.race([beat, givenUp(beat, options)]);
+    if (outcome !== null) return outcome;
+    enough.abort(new Error('the beat is lost'));
+    await beat;
+    return lost(`no answer within ${options.timeoutMs} ms`);
+  },
+});
+
+/** Resolves with null when the beat has no hope any more; never, when it ends before. */
+const givenUp = (beat: Promise<Beat>, { timeoutMs, glance, onSlow }: PatientOptions): Promise<null> =>
+  new Promise((resolve) => {
+    const begun = performance.now();
+    let traffic: Traffic | null = null;
+    let toldAt = Number.NEGATIVE_INFINITY;
+    const look = () => {
+      const now = performance.now();
+      const seen = glance();
+      traffic = seen === null ? null : observeTraffic(traffic, seen);
+      const waited = now - begun;
+      if (waited < timeoutMs) return again(Math.min(LOOK_EVERY_MS, timeoutMs - waited));
+      if (waited >= LONGEST_BEAT_MS || traffic === null || !isFlowing(traffic, now)) return resolve(null);
+      if (now - toldAt >= TELL_EVERY_MS) {
+        toldAt = now;
+        onSlow(waited);
+      }
+      again(LOOK_EVERY_MS);
+    };
+    let timer: NodeJS.Timeout;
+    const again = (ms: number) => {
+      timer = setTimeout(look, ms);
+    };
+    again(Math.min(FIRST_LOOK_MS, timeoutMs / 2));
+    const stop = () => clearTimeout(timer);
+    beat.then(stop, stop);
+  });
