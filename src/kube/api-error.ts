@@ -68,7 +68,7 @@ export const isConflict = (error: unknown): boolean => hasCode(error, 409) && !h
 export const isAlreadyExists = (error: unknown): boolean => hasReason(error, 'AlreadyExists');
 /** The resourceVersion or continue token is older than what the server remembers: only a new list helps. */
 export const isGone = (error: unknown): boolean => hasCode(error, 410) || hasReason(error, 'Expired');
-export const isForbidden = (error: unknown): boolean => hasCode(error, 403);
+export const isForbidden = (error: unknown): error is ApiError => hasCode(error, 403);
 export const isInvalid = (error: unknown): boolean => hasCode(error, 422) || hasCode(error, 400);
 
 /** Whether the same request may succeed later without anybody changing it: overload, restarts, and everything that is no answer. */

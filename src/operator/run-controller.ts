@@ -20,8 +20,9 @@ import { createWebhookServer, type WebhookServer } from '../kube/webhook-server.
 import { serveHttp } from '../telemetry/http-server.ts';
 import { registerMetrics } from '../telemetry/metrics.ts';
 import { createPodAdmission } from './admission.ts';
-import { type ConfigMap, reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
+import { reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
+import { type ConfigMap, isProvided } from './tunnel-config-map.ts';
 import { type Pod, trimPod, tunnelNamesOf } from './tunnel-pod.ts';
 
 export type ControllerSettings = {
@@ -157,7 +158,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         sources: [
           source(tunnels, { keysOf: (tunnel) => [keyOf(tunnel)], changed: hasNewWork }),
           source(pods, { keysOf: (pod) => tunnelNamesOf(pod).map((name) => makeKey(name, pod.metadata.namespace)) }),
-          source(configMaps, { keysOf: ownersOf }),
+          source(configMaps, { keysOf: ownersOf, settled: (configMap) => isProvided(configMap, tunnels.store) }),
         ],
         reconcile: (key, context) => reconcileTunnel(key, context, cluster),
         log,
