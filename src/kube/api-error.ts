@@ -75,6 +75,23 @@ export const isInvalid = (error: unknown): boolean => hasCode(error, 422) || has
 export const isTransient = (error: unknown): boolean =>
   !(error instanceof ApiError) || error.code === 408 || error.code === 429 || error.code >= 500;
 
+/** Kubernetes' words for answers that come without them: what is no API at all is a plain 404. */
+const REASONS: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  503: 'ServiceUnavailable',
+};
+
+/** One word for metrics: the server's own, `Gone`, or `Network` where nobody answered. */
+export const reasonOf = (error: unknown): string => {
+  if (isGone(error)) return 'Gone';
+  if (error instanceof ApiError) return error.reason || REASONS[error.code] || String(error.code);
+  return 'Network';
+};
+
 const parseStatus = (body: string): Status | undefined => {
   try {
     const parsed: unknown = JSON.parse(body);
