@@ -80,7 +80,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
   const informers = [tunnels, pods, configMaps];
   let leaving = false;
 
-  let webhook: WebhookServer | null = null;
+  let webhook = null as WebhookServer | null;
   const serving = createServingCertificate({
     ...common,
     namespace: settings.namespace,
