@@ -26,7 +26,7 @@ const NO_DEBUGGER = '--inspect-publish-uid=http --inspect-port=0';
 const LEAN = `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER}`;
 /**
  * The controller reads lists of megabytes once and keeps little of them: compact its heap (--optimize-for-size), and have malloc give
- * back what is free at its end. Neither costs a reconciliation anything that could be measured.
+ * back what is free at its end. It costs about a tenth more processor time per reconciliation (1.9 instead of 1.7 s per 1,000).
  */
 const CONTROLLER = '--optimize-for-size';
 const binaries: readonly Binary[] = [
