@@ -16,6 +16,7 @@ export const CONDITION_REASONS = {
   Invalid: 'The specification was refused; the message says where and what was expected.',
   NotImplemented: 'The specification asks for something that this version cannot do yet.',
   Conflict: 'Another tunnel, or an object that is not ours, is in the way.',
+  Forbidden: 'The operator lacks a permission; the message says which verb on which resource.',
   Suspended: 'spec.suspend is true: no connection is wanted.',
   NoPods: 'No pod asks for the tunnel: there is nothing to connect, and nothing is wrong.',
   AllConnected: 'Every pod is connected.',

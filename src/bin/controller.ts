@@ -25,9 +25,9 @@ const { values } = readArguments({
   options: {
     image: { type: 'string' },
     'image-pull-policy': { type: 'string', default: 'IfNotPresent' },
-    'webhook-service': { type: 'string', default: 'autossh-operator-webhook' },
+    'webhook-service': { type: 'string', default: 'autossh-operator' },
     'webhook-configuration': { type: 'string', default: 'autossh-operator' },
-    'certificate-secret': { type: 'string', default: 'autossh-operator-webhook' },
+    'certificate-secret': { type: 'string', default: 'autossh-operator-certificate' },
     'webhook-port': { type: 'string', default: '9443' },
     'health-port': { type: 'string', default: '8081' },
     'metrics-port': { type: 'string', default: '8080' },

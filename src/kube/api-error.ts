@@ -68,12 +68,29 @@ export const isConflict = (error: unknown): boolean => hasCode(error, 409) && !h
 export const isAlreadyExists = (error: unknown): boolean => hasReason(error, 'AlreadyExists');
 /** The resourceVersion or continue token is older than what the server remembers: only a new list helps. */
 export const isGone = (error: unknown): boolean => hasCode(error, 410) || hasReason(error, 'Expired');
-export const isForbidden = (error: unknown): boolean => hasCode(error, 403);
+export const isForbidden = (error: unknown): error is ApiError => hasCode(error, 403);
 export const isInvalid = (error: unknown): boolean => hasCode(error, 422) || hasCode(error, 400);
 
 /** Whether the same request may succeed later without anybody changing it: overload, restarts, and everything that is no answer. */
 export const isTransient = (error: unknown): boolean =>
   !(error instanceof ApiError) || error.code === 408 || error.code === 429 || error.code >= 500;
+
+/** Kubernetes' words for answers that come without them: what is no API at all is a plain 404. */
+const REASONS: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  503: 'ServiceUnavailable',
+};
+
+/** One word for metrics: the server's own, `Gone`, or `Network` where nobody answered. */
+export const reasonOf = (error: unknown): string => {
+  if (isGone(error)) return 'Gone';
+  if (error instanceof ApiError) return error.reason || REASONS[error.code] || String(error.code);
+  return 'Network';
+};
 
 const parseStatus = (body: string): Status | undefined => {
   try {

@@ -40,6 +40,11 @@ export type ApplyOptions = WriteOptions & {
   readonly fieldManager: string;
   /** Takes fields from other managers instead of answering 409 Conflict. */
   readonly force?: boolean;
+  /**
+   * Only where there is no such object yet; otherwise 409 Conflict, and nothing is written. Unlike a look before the write, nobody can
+   * come between.
+   */
+  readonly createOnly?: boolean;
 };
 
 export type PatchType = 'json' | 'merge' | 'strategic';
@@ -106,6 +111,8 @@ const CONTENT_TYPES: Record<PatchType | 'apply', string> = {
   apply: 'application/apply-patch+yaml',
 };
 
+/** The revision of an empty etcd: no object ever has it, and an object that is just being made is not asked for its version. */
+const NO_VERSION = '1';
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** The server begins a watch at once; a kept-alive connection that is dead must not hold it up for long. */
 const OPEN_TIMEOUT_MS = 10_000;
@@ -212,7 +219,8 @@ export const createClient = ({
     apply: async <T extends KubeObject>(resource: Resource, object: T, options: ApplyOptions) => {
       const path = pathOf(resource, placeOf(object, options.subresource));
       const query = { ...writeQuery(options), force: options.force ? true : undefined };
-      const body = typed(resource, object);
+      const metadata = options.createOnly ? { ...object.metadata, resourceVersion: NO_VERSION } : object.metadata;
+      const body = typed(resource, { ...object, metadata });
       const call = { method: 'PATCH', path, query, body, contentType: CONTENT_TYPES.apply } as const;
       return (await request(call, options)) as T;
     },

@@ -18,6 +18,8 @@ export type SourceOptions<T> = {
   readonly keysOf: (object: T) => readonly string[];
   /** Which updates matter; adds and deletes always do. Default: all. */
   readonly changed?: (object: T, old: T) => boolean;
+  /** Of an added or updated object: whether it is as its reconciler wants it, say because that just wrote it. Default: never. */
+  readonly settled?: (object: T) => boolean;
 };
 
 /**
@@ -26,7 +28,7 @@ export type SourceOptions<T> = {
  */
 export const source = <T, Index extends string>(
   informer: Pick<Informer<T & { metadata: object }, Index>, 'name' | 'synced' | 'addHandler'>,
-  { keysOf, changed = () => true }: SourceOptions<T>,
+  { keysOf, changed = () => true, settled = () => false }: SourceOptions<T>,
 ): Source => ({
   name: informer.name,
   synced: informer.synced,
@@ -35,11 +37,13 @@ export const source = <T, Index extends string>(
       for (const key of keysOf(object)) enqueue(key);
     };
     return informer.addHandler({
-      add: all,
+      add: (object) => {
+        if (!settled(object)) all(object);
+      },
       update: (object, old) => {
         if (!changed(object, old)) return;
-        all(old);
-        all(object);
+        const known = settled(object) ? keysOf(object) : [];
+        for (const key of [...keysOf(old), ...keysOf(object)]) if (!known.includes(key)) enqueue(key);
       },
       delete: all,
     });

@@ -53,6 +53,7 @@ export const METRICS = {
   kube_events_dropped_total: counter('Events that were not written, by reason', 'reason'),
   kube_webhook_requests_total: counter('Admission requests by answer', 'path', 'allowed'),
   kube_webhook_request_duration_seconds: histogram('Time to answer an admission request', REQUEST_BUCKETS, 'path'),
+  kube_certificate_errors_total: counter('Failures to keep the serving certificate, by reason', 'reason'),
   kube_certificate_expiry_timestamp_seconds: gauge('When the serving certificate ends', 'secret'),
 } satisfies Record<string, MetricDefinition>;
 

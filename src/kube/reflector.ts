@@ -1,4 +1,4 @@
-import { ApiError, isGone } from './api-error.ts';
+import { ApiError, isGone, reasonOf } from './api-error.ts';
 import { createBackoff, REFLECTOR_BACKOFF } from './backoff.ts';
 import type { KubeClient } from './client.ts';
 import { type Clock, sleep, systemClock } from './clock.ts';
@@ -18,7 +18,7 @@ export type ReflectorOptions<T extends KubeObject> = {
   readonly sink: ReflectorSink<T>;
   /** What is handed on of an object. A list is trimmed page by page, so that it is never all there as it came. Must not throw. */
   readonly transform?: (object: T) => T;
-  /** Objects per page of a list. Default 500, as client-go's pager. */
+  /** Objects per page of a list. Default 100; client-go's pager takes 500, but here a page is text, and objects, in the memory at once. */
   readonly pageSize?: number;
   /** Shortest length of a watch in seconds; the longest is twice that. Default 300, as client-go's. */
   readonly watchSeconds?: number;
@@ -56,7 +56,7 @@ const SHORT_WATCH_MS = 1000;
  * understood, by a new list. Every failure waits: 0.8 s doubling to 10 s, with as much jitter, or as long as the server says.
  */
 export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>): Promise<void> => {
-  const { client, resource, sink, signal, pageSize = 500, watchSeconds = 300, silenceMs = 90_000 } = options;
+  const { client, resource, sink, signal, pageSize = 100, watchSeconds = 300, silenceMs = 90_000 } = options;
   const { clock = systemClock, random = Math.random, log = silent, meter = unmetered } = options;
   const { transform = (object: T) => object } = options;
   const labels = { resource: resource.plural };
@@ -163,22 +163,6 @@ const listAll = async <T extends KubeObject>(
       return { items: all.items.map(transform), resourceVersion: all.metadata.resourceVersion };
     }
   }
-};
-
-/** Kubernetes' words for answers that come without them: what is no API at all is a plain 404. */
-const REASONS: Readonly<Record<number, string>> = {
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'NotFound',
-  429: 'TooManyRequests',
-  500: 'InternalError',
-  503: 'ServiceUnavailable',
-};
-
-const reasonOf = (error: unknown): string => {
-  if (isGone(error)) return 'Gone';
-  if (error instanceof ApiError) return error.reason || REASONS[error.code] || String(error.code);
-  return 'Network';
 };
 
 const sentence = (resource: Resource, reason: string): string => {

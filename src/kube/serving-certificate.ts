@@ -1,5 +1,5 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { isAlreadyExists, isConflict, isNotFound } from './api-error.ts';
+import { isAlreadyExists, isConflict, isNotFound, reasonOf } from './api-error.ts';
 import { BACKDATE_MS, type CertificateData, planCertificates } from './certificate-plan.ts';
 import { issueServing, makeAuthority, type Pair } from './certificates.ts';
 import type { KubeClient } from './client.ts';
@@ -8,7 +8,7 @@ import { createController, source } from './controller.ts';
 import { createInformer } from './informer.ts';
 import { type Log, silent } from './log.ts';
 import { type Meter, unmetered } from './meter.ts';
-import type { KubeObject } from './object.ts';
+import type { KubeObject, ObjectMeta } from './object.ts';
 import { type Resource, SECRETS } from './resource.ts';
 
 export type ServingCertificateOptions = {
@@ -53,6 +53,8 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
   const { clock = systemClock, log = silent, meter = unmetered } = options;
   const place = { namespace, name: secretName };
   let told = '';
+  /** Of the Secret as last seen: one that has to be made anew is the chart's again, and goes when the release goes. */
+  let marks: Pick<ObjectMeta, 'labels' | 'annotations'> = {};
 
   const validity = (days: number) => {
     const now = clock.date().getTime();
@@ -89,11 +91,12 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
       if (isNotFound(error)) return undefined;
       throw error;
     });
+    if (secret !== undefined) marks = marksOf(secret.metadata);
     const old = decode(secret?.data ?? {});
     const data = await renew(old);
     if (data === old) return data;
     const next = {
-      ...(secret ?? { metadata: place, type: 'kubernetes.io/tls' }),
+      ...(secret ?? { metadata: { ...place, ...marks }, type: 'kubernetes.io/tls' }),
       data: { ...secret?.data, ...encode(data) },
     };
     try {
@@ -123,8 +126,7 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
     log('info', 'caBundle patched', { kind: resource.kind, name });
   };
 
-  /** Looks once and puts right what is not. Resolves with the certificate in force. */
-  const ensure = async (signal?: AbortSignal): Promise<Pair> => {
+  const putRight = async (signal?: AbortSignal): Promise<Pair> => {
     let data = await keepSecret(signal);
     while (data === undefined) {
       signal?.throwIfAborted();
@@ -140,6 +142,16 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
       meter.set('kube_certificate_expiry_timestamp_seconds', { secret: secretName }, seconds);
     }
     return pair;
+  };
+
+  /** Looks once and puts right what is not. Resolves with the certificate in force; failures are counted and thrown. */
+  const ensure = async (signal?: AbortSignal): Promise<Pair> => {
+    try {
+      return await putRight(signal);
+    } catch (error) {
+      if (!signal?.aborted) meter.count('kube_certificate_errors_total', { reason: reasonOf(error) });
+      throw error;
+    }
   };
 
   return {
@@ -166,6 +178,11 @@ export const createServingCertificate = (options: ServingCertificateOptions) => 
     },
   };
 };
+
+const marksOf = ({ labels, annotations }: ObjectMeta): Pick<ObjectMeta, 'labels' | 'annotations'> => ({
+  ...(labels === undefined ? {} : { labels }),
+  ...(annotations === undefined ? {} : { annotations }),
+});
 
 const decode = (data: Readonly<Record<string, string>>): Partial<CertificateData> =>
   Object.fromEntries(

@@ -1,27 +1,24 @@
-import { configMapData } from '../api/hand-over.ts';
-import { API_VERSION, CONFIG_ANNOTATION_PREFIX, configMapName, KIND } from '../api/names.ts';
-import { errorText, parseSshTunnel } from '../api/parse.ts';
-import type { SshTunnel } from '../api/ssh-tunnel.ts';
-import { ApiError, isInvalid, isNotFound } from '../kube/api-error.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { API_VERSION, CONFIG_ANNOTATION_PREFIX, KIND } from '../api/names.ts';
+import { ApiError, isForbidden, isInvalid, isNotFound } from '../kube/api-error.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Condition } from '../kube/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../kube/controller.ts';
-import type { EventRecorder } from '../kube/events.ts';
-import { controllerOf, type KubeObject, splitKey } from '../kube/object.ts';
-import { CONFIG_MAPS, PODS } from '../kube/resource.ts';
+import type { EventRecorder, Regarding } from '../kube/events.ts';
+import { type KubeObject, makeKey, splitKey } from '../kube/object.ts';
+import { PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
-import { configHash } from './config-hash.ts';
-import { notImplemented } from './not-implemented.ts';
 import { readStatus } from './read-status.ts';
-import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
+import { FIELD_MANAGER, SSH_TUNNELS } from './resource.ts';
 import { type Judged, type PodView, statusOf, type TunnelStatus } from './status.ts';
+import { type ConfigMap, keepConfigMap } from './tunnel-config-map.ts';
+import { planOf, type TunnelPlan } from './tunnel-plan.ts';
 import { isLive, type Pod, sidecarIn } from './tunnel-pod.ts';
 
 export type TunnelObject = KubeObject & {
   readonly spec?: unknown;
   readonly status?: { readonly conditions?: readonly Condition[] } & Readonly<Record<string, unknown>>;
 };
-export type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> };
 
 export type Cluster = {
   readonly client: KubeClient;
@@ -50,33 +47,43 @@ export const reconcileTunnel = async (
   // Its ConfigMap goes with it: the garbage collector follows the owner reference.
   if (object === undefined || object.metadata.deletionTimestamp !== undefined) return undefined;
   const { name, namespace } = splitKey(key);
-  const parsed = parseSshTunnel(object);
-  const refusal = await provide(parsed, object, cluster, signal);
+  const plan = planOf(object);
+  const { refusal, trouble } = await provide(plan, object, cluster, signal);
   const pods = cluster.podsOf(key).filter(isLive);
   const views = await Promise.all(pods.map((pod) => lookAt(pod, name, cluster.now().getTime(), signal)));
   const judged: Judged = {
     generation: object.metadata.generation ?? 0,
-    suspended: parsed.ok && parsed.value.spec.suspend,
-    insecure: parsed.ok && parsed.value.spec.ssh.knownHosts.insecureSkipVerify === true,
+    suspended: plan.suspended,
+    insecure: plan.insecure,
     refusal,
     pods: views,
   };
-  const old = object.status?.conditions ?? [];
+  const before: TunnelObject['status'] = written.get(object) ?? object.status;
+  const old = before?.conditions ?? [];
   const status = statusOf(judged, old, cluster.now());
-  if (JSON.stringify(sorted(status)) !== JSON.stringify(sorted(object.status))) {
+  if (!isDeepStrictEqual(status, before)) {
     try {
       await writeStatus({ name, namespace }, status, refusal, cluster.client, signal);
     } catch (error) {
       // So far off the schema that the API server takes no status for it: an event is what can still be seen of it.
       if (isInvalid(error)) announce(object, old, status.conditions, cluster.events);
+      if (isForbidden(error)) warn(object, error, cluster.events);
       throw error;
     }
+    written.set(object, status);
     announce(object, old, status.conditions, cluster.events);
     log('info', 'status written', { connected: status.connected });
   }
+  // Told of in the status; it counts as a failure all the same, and is tried again as one.
+  if (trouble !== undefined) throw trouble;
+  // A pod that starts makes itself heard.
+  if (!pods.some((pod) => sidecarIn(pod, name).state === 'Running')) return undefined;
   const isWell = status.conditions.find(({ type }) => type === 'Ready')?.status === 'True';
-  return views.length === 0 ? undefined : { requeueAfterMs: isWell ? CALM_MS : ANXIOUS_MS };
+  return { requeueAfterMs: isWell ? CALM_MS : ANXIOUS_MS };
 };
+
+/** What was written while the cache had this object: it has the old one until the watch comes round, and nothing is to be written twice. */
+const written = new WeakMap<TunnelObject, TunnelStatus>();
 
 /**
  * By server-side apply, which needs all of the object to fit the schema. One that an older schema let in need not (the API server
@@ -100,68 +107,45 @@ const writeStatus = async (
   }
 };
 
-/** The ConfigMap, and the annotation that makes a kubelet look at it now. Why there is none, or null. */
+/** Why the tunnel has no ConfigMap, or null; and a failure that does not keep its author from being told. */
+type Provided = { readonly refusal: Judged['refusal']; readonly trouble?: ApiError };
+
+/** The ConfigMap, and the annotation that makes a kubelet look at it now. */
 const provide = async (
-  parsed: ReturnType<typeof parseSshTunnel>,
+  plan: TunnelPlan,
   object: TunnelObject,
   cluster: Cluster,
   signal: AbortSignal,
-): Promise<Judged['refusal']> => {
-  if (!parsed.ok) return { reason: 'Invalid', message: parsed.errors.map(errorText).join('; ').slice(0, 4096) };
-  const missing = notImplemented(parsed.value.spec);
-  if (missing.length > 0)
-    return { reason: 'NotImplemented', message: `This version cannot do yet: ${missing.join(', ')}.` };
-  const { namespace = 'default', name = '' } = object.metadata;
-  const wanted = configMapName(name);
-  const key = `${namespace}/${wanted}`;
-  const existing = cluster.configMaps.get(key) ?? (await findForeign(namespace, wanted, cluster, signal));
-  const owner = existing && controllerOf(existing);
-  if (existing !== undefined && owner?.uid !== object.metadata.uid)
-    return {
-      reason: 'Conflict',
-      message: `ConfigMap ${wanted} is there already and belongs to ${owner ? `${owner.kind} ${owner.name}` : 'nobody'}: rename the tunnel or delete that ConfigMap.`,
-    };
-  const data = configMapData(parsed.value);
-  if (existing === undefined || configHash(existing.data ?? {}) !== configHash(data))
-    await cluster.client.apply<ConfigMap>(CONFIG_MAPS, configMapFor(parsed.value, object, data), {
-      fieldManager: FIELD_MANAGER,
-      force: true,
-      signal,
-    });
-  await touch(`${namespace}/${name}`, name, configHash(data), cluster, signal);
-  return null;
+): Promise<Provided> => {
+  if (plan.refusal !== null) return { refusal: plan.refusal };
+  try {
+    const refusal = await keepConfigMap(plan, object, cluster, signal);
+    if (refusal !== null) return { refusal };
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    const message = `The operator may not keep the ConfigMap of the tunnel, give it the permission: ${error.message}`;
+    return { refusal: { reason: 'Forbidden', message }, trouble: error };
+  }
+  try {
+    await touch(object, plan.hash, cluster, signal);
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    warn(object, error, cluster.events);
+    return { refusal: null, trouble: error };
+  }
+  return { refusal: null };
 };
 
-/** The cache holds only our own ConfigMaps; one of somebody else must not be overwritten. */
-const findForeign = async (
-  namespace: string,
-  name: string,
-  { client }: Cluster,
-  signal: AbortSignal,
-): Promise<ConfigMap | undefined> =>
-  await client.get<ConfigMap>(CONFIG_MAPS, { namespace, name }, { signal }).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
-
-const configMapFor = (tunnel: SshTunnel, { metadata }: TunnelObject, data: Record<string, string>): ConfigMap => ({
-  apiVersion: 'v1',
-  kind: 'ConfigMap',
-  metadata: {
-    name: configMapName(tunnel.metadata.name),
-    namespace: metadata.namespace ?? 'default',
-    labels: { ...MANAGED_BY, 'autossh.dev/tunnel': tunnel.metadata.name },
-    ownerReferences: [
-      { apiVersion: API_VERSION, kind: KIND, name: tunnel.metadata.name, uid: metadata.uid ?? '', controller: true },
-    ],
-  },
-  data,
-});
-
 /** A kubelet refreshes a mounted ConfigMap every minute or so, but at once when the pod itself changes. */
-const touch = async (key: string, tunnel: string, hash: string, { client, podsOf }: Cluster, signal: AbortSignal) => {
+const touch = async (
+  { metadata }: TunnelObject,
+  hash: string,
+  { client, podsOf }: Cluster,
+  signal: AbortSignal,
+): Promise<void> => {
+  const tunnel = metadata.name ?? '';
   const annotation = `${CONFIG_ANNOTATION_PREFIX}${tunnel}`;
-  for (const pod of podsOf(key)) {
+  for (const pod of podsOf(makeKey(tunnel, metadata.namespace))) {
     if (!isLive(pod) || sidecarIn(pod, tunnel).state === 'Missing') continue;
     if (pod.metadata.annotations?.[annotation] === hash) continue;
     const { name = '', namespace = 'default' } = pod.metadata;
@@ -198,7 +182,7 @@ const announce = (
     const before = old.find((one) => one.type === type);
     if (type === 'Ready' || before?.status === status || (before === undefined && status !== 'False')) continue;
     events.record({
-      regarding: { apiVersion: API_VERSION, kind: KIND, ...metadata, name: metadata.name ?? '' },
+      regarding: regardingOf(metadata),
       type: status === 'False' && reason !== 'Suspended' && reason !== 'Starting' ? 'Warning' : 'Normal',
       reason,
       action: type,
@@ -207,13 +191,17 @@ const announce = (
   }
 };
 
-/** With the keys of all objects in order, so that two of the same content read the same. */
-const sorted = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => a.localeCompare(b))
-      .map(([key, part]) => [key, sorted(part)]),
-  );
-};
+/** The API server's own words say which verb on which resource. */
+const warn = ({ metadata }: TunnelObject, { message }: ApiError, events: EventRecorder): void =>
+  events.record({
+    regarding: regardingOf(metadata),
+    type: 'Warning',
+    reason: 'Forbidden',
+    action: 'Reconcile',
+    note: message,
+  });
+
+/** No more than who it is: with a resourceVersion in it each repetition would be an event of its own. */
+const regardingOf = ({ name = '', namespace, uid }: TunnelObject['metadata']): Regarding => ({
+  ...{ apiVersion: API_VERSION, kind: KIND, name, namespace, uid },
+});

@@ -20,8 +20,9 @@ import { createWebhookServer, type WebhookServer } from '../kube/webhook-server.
 import { serveHttp } from '../telemetry/http-server.ts';
 import { registerMetrics } from '../telemetry/metrics.ts';
 import { createPodAdmission } from './admission.ts';
-import { type ConfigMap, reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
+import { reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
+import { type ConfigMap, isProvided } from './tunnel-config-map.ts';
 import { type Pod, trimPod, tunnelNamesOf } from './tunnel-pod.ts';
 
 export type ControllerSettings = {
@@ -79,7 +80,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
   const informers = [tunnels, pods, configMaps];
   let leaving = false;
 
-  let webhook: WebhookServer | null = null;
+  let webhook = null as WebhookServer | null;
   const serving = createServingCertificate({
     ...common,
     namespace: settings.namespace,
@@ -112,23 +113,35 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
   const background = new AbortController();
   const working = [...informers.map((informer) => informer.run(background.signal))];
   try {
-    const certificate = await persist(() => serving.ensure(stop), stop, log);
-    if (certificate === null) return 0;
-    webhook = createWebhookServer({
-      certificate,
-      handlers: {
-        '/mutate-pods': createPodAdmission({
-          image: settings.image,
-          imagePullPolicy: settings.imagePullPolicy,
-          tunnelsOf: lookUp(client, tunnels.store),
-        }),
-      },
-      log,
-      meter,
-    });
-    await webhook.listen({ port: settings.ports.webhook });
-    log('info', 'webhook, health and metrics served', { ...settings.ports });
-    working.push(serving.run(background.signal));
+    const { promise: tried, resolve: setTried } = Promise.withResolvers<void>();
+    const until = AbortSignal.any([stop, background.signal]);
+    const serve = async () => {
+      const certificate = await persist(() => serving.ensure(until).finally(setTried), until, log);
+      if (certificate === null) return;
+      webhook = createWebhookServer({
+        certificate,
+        handlers: {
+          '/mutate-pods': createPodAdmission({
+            image: settings.image,
+            imagePullPolicy: settings.imagePullPolicy,
+            tunnelsOf: lookUp(client, tunnels.store),
+          }),
+        },
+        log,
+        meter,
+      });
+      await webhook.listen({ port: settings.ports.webhook });
+      log('info', 'webhook, health and metrics served', { ...settings.ports });
+      await serving.run(background.signal);
+    };
+    const broken = new AbortController();
+    working.push(
+      serve()
+        .catch((error: unknown) => broken.abort(error))
+        .finally(setTried),
+    );
+    // Tunnels that are there already must not wait for a webhook that cannot be served, say for want of a permission.
+    await tried;
 
     const elector = createLeaderElector({
       ...common,
@@ -136,7 +149,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
       name: LEASE,
       identity: `${settings.instance}_${randomUUID()}`,
     });
-    const result = await elector.run(stop, async (signal) => {
+    const result = await elector.run(AbortSignal.any([stop, broken.signal]), async (signal) => {
       log('info', 'leading');
       const writer = guardWrites(client, elector.isLeader);
       const events = createEventRecorder({
@@ -157,7 +170,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         sources: [
           source(tunnels, { keysOf: (tunnel) => [keyOf(tunnel)], changed: hasNewWork }),
           source(pods, { keysOf: (pod) => tunnelNamesOf(pod).map((name) => makeKey(name, pod.metadata.namespace)) }),
-          source(configMaps, { keysOf: ownersOf }),
+          source(configMaps, { keysOf: ownersOf, settled: (configMap) => isProvided(configMap, tunnels.store) }),
         ],
         reconcile: (key, context) => reconcileTunnel(key, context, cluster),
         log,
@@ -166,6 +179,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
       await controller.run(signal);
       await events.flush(GRACE_MS);
     });
+    broken.signal.throwIfAborted();
     return result === 'lost' ? 1 : 0;
   } finally {
     leaving = true;

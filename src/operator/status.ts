@@ -17,7 +17,10 @@ export type Judged = {
   readonly generation: number;
   readonly suspended: boolean;
   /** Null: accepted. */
-  readonly refusal: { readonly reason: 'Invalid' | 'NotImplemented' | 'Conflict'; readonly message: string } | null;
+  readonly refusal: {
+    readonly reason: 'Invalid' | 'NotImplemented' | 'Conflict' | 'Forbidden';
+    readonly message: string;
+  } | null;
   readonly insecure: boolean;
   readonly pods: readonly PodView[];
 };

@@ -1,7 +1,9 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Pool } from 'undici';
 import { configMapData } from '../../src/api/hand-over.ts';
 import {
   API_VERSION,
@@ -17,13 +19,15 @@ import { createInformer } from '../../src/kube/informer.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, PODS, pathOf } from '../../src/kube/resource.ts';
 import { configHash } from '../../src/operator/config-hash.ts';
-import type { ConfigMap, TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
-import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from '../../src/operator/resource.ts';
+import type { TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
+import { MANAGED_BY, SSH_TUNNELS } from '../../src/operator/resource.ts';
+import type { ConfigMap } from '../../src/operator/tunnel-config-map.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { apiServerVersion } from '../support/cluster/versions.ts';
 import { clientOf } from '../support/kube/client.ts';
 import { createFaultProxy } from '../support/kube/fault-proxy.ts';
 import { until } from '../support/until.ts';
+import type { Order, Write } from './bare-loop.ts';
 import { NAMESPACE, startOperator } from './operator-process.ts';
 import { quantile, report } from './report.ts';
 
@@ -37,15 +41,19 @@ const { values } = parseArgs({
     pods: { type: 'string', default: '10000' },
     samples: { type: 'string', default: '200' },
     window: { type: 'string', default: '180' },
+    rounds: { type: 'string', default: '7' },
   },
 });
 const TUNNELS = Number(values.tunnels);
 const PODS_IN_ALL = Number(values.pods);
 const SAMPLES = Number(values.samples);
+/** Of the rates: ours and the bare loop once each. */
+const ROUNDS = Number(values.rounds);
 /** Seconds of idleness. */
 const WINDOW = Number(values.window);
 /** Workers of the controller (run-controller.ts), and connections of the bare loop. */
 const CONCURRENCY = 4;
+const REST_MS = 5_000;
 const BENCH = 'bench';
 const PATIENT = { deadlineMs: 600_000, everyMs: 10 } as const;
 
@@ -63,6 +71,10 @@ const configMaps = createInformer<ConfigMap>({
 const nameOf = (index: number): string => `tunnel-${index}`;
 const indexes = Array.from({ length: TUNNELS }, (_, index) => index);
 
+/** After the point, by unit. */
+const DIGITS: Readonly<Record<string, number>> = { '/s': 3, ms: 1, '': 2 };
+const median = (all: readonly number[]): number => quantile(all, 0.5);
+
 const main = async (): Promise<void> => {
   const kubectl = async (...args: string[]) => {
     const { code, stderr } = await server.kubectl(args);
@@ -75,25 +87,28 @@ const main = async (): Promise<void> => {
   void configMaps.run(watching.signal);
   await Promise.all([tunnels.synced, configMaps.synced]);
 
-  const ours: number[] = [];
-  const bare: number[] = [];
-  // Theirs between two of ours: a slow minute of the machine hits both.
-  for (const who of ['ours', 'bare', 'bare', 'ours']) {
-    await makeTunnels();
-    const rate = who === 'ours' ? await rateOfOurs() : await rateOfBareLoop();
-    (who === 'ours' ? ours : bare).push(rate);
-    console.log(`${who}: ${rate.toFixed(0)} tunnels/s`);
-    if (ours.length + bare.length < 4) await removeAll();
-  }
+  const rounds = await rates();
   const latency = await latencies();
   const idle = await idleness();
   const memory = await residentMemory();
 
-  const rate = quantile(ours, 1) / quantile(bare, 1);
+  const ratios = rounds.map(({ ours, bare }) => ours / bare);
+  const ratio = median(ratios);
   const [p50, p99] = [quantile(latency, 0.5), quantile(latency, 0.99)];
   const rows = [
-    { measure: `${TUNNELS} tunnels reconciled, best of 2`, unit: 'tunnels/s', value: quantile(ours, 1) },
-    { measure: 'bare loop with the same writes, best of 2', unit: 'tunnels/s', value: quantile(bare, 1) },
+    {
+      measure: `${TUNNELS} tunnels reconciled, median of ${ROUNDS}`,
+      unit: 'tunnels/s',
+      value: median(rounds.map(({ ours }) => ours)),
+    },
+    {
+      measure: `bare loop with the same writes, median of ${ROUNDS}`,
+      unit: 'tunnels/s',
+      value: median(rounds.map(({ bare }) => bare)),
+    },
+    { measure: 'ratio of the two in a round, least', unit: '', value: Math.min(...ratios) },
+    { measure: 'ratio of the two in a round, median', unit: '', value: ratio },
+    { measure: 'ratio of the two in a round, most', unit: '', value: Math.max(...ratios) },
     { measure: `SshTunnel change to ConfigMap change, p50 of ${latency.length}`, unit: 'ms', value: p50 },
     { measure: `SshTunnel change to ConfigMap change, p99 of ${latency.length}`, unit: 'ms', value: p99 },
     { measure: `idle requests per watch (${idle.watches} watches, ${WINDOW} s)`, unit: '/s', value: idle.perWatch },
@@ -102,13 +117,17 @@ const main = async (): Promise<void> => {
     { measure: 'the same, the most of 30 s', unit: 'MB', value: memory.most },
   ];
   const shown = ({ unit, value }: { unit: string; value: number }) =>
-    `${value.toFixed(unit === '/s' ? 3 : unit === 'ms' ? 1 : 0)} ${unit}`;
+    `${value.toFixed(DIGITS[unit] ?? 0)} ${unit}`.trim();
   report('controller', {
     title: 'The controller on a real API server',
-    about: `The built operator on kube-apiserver ${apiServerVersion} and etcd without fsync, all on this machine: \`npm run bench:controller\`. The bare loop makes the same server-side applies (ConfigMap and status) over ${CONCURRENCY} kept-alive connections, as many as the controller has workers. Latency is from sending the change of an SshTunnel to the watch event of its ConfigMap. The pods ask for ten sidecars per tunnel and wait to be started.`,
+    about: `The built operator on kube-apiserver ${apiServerVersion} and etcd without fsync, all on this machine: \`npm run bench:controller\`. The bare loop makes the same server-side applies (ConfigMap and status) over ${CONCURRENCY} kept-alive connections, as many as the controller has workers, in a process of its own; the two take turns, each on a server that has rested, and the ratio is that within a round. Latency is from sending the change of an SshTunnel to the watch event of its ConfigMap. The pods ask for ten sidecars per tunnel and wait to be started.`,
     table: { head: ['measure', 'value'], rows: rows.map((row) => [row.measure, shown(row)]) },
     goals: [
-      { goal: 'at least 0.8 of the bare loop', measured: `ratio ${rate.toFixed(2)}`, met: rate >= 0.8 },
+      {
+        goal: 'at least 0.8 of the bare loop',
+        measured: `ratio ${ratio.toFixed(2)} (median of ${ROUNDS} rounds, ${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)})`,
+        met: ratio >= 0.8,
+      },
       { goal: 'change to change p50 at most 30 ms', measured: `${p50.toFixed(1)} ms`, met: p50 <= 30 },
       { goal: 'change to change p99 at most 250 ms', measured: `${p99.toFixed(1)} ms`, met: p99 <= 250 },
       {
@@ -120,6 +139,30 @@ const main = async (): Promise<void> => {
     ],
     rows,
   });
+};
+
+/** Tunnels per second, ours and the bare loop's right after each other, now the one first and now the other: a slow minute hits both. */
+const rates = async () => {
+  const rounds: { ours: number; bare: number }[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const found = { ours: 0, bare: 0 };
+    // Ours goes last in the end: it stays for what comes next. And first in the beginning: the bare loop writes what it wrote.
+    const order = round % 2 === 0 && round < ROUNDS - 1 ? (['ours', 'bare'] as const) : (['bare', 'ours'] as const);
+    for (const who of order) {
+      // What is made is made while nobody looks.
+      await running?.stop();
+      running = undefined;
+      if (tunnels.store.size() > 0) await removeAll();
+      await makeTunnels();
+      // What the server still has to do with them is no part of either.
+      await pause(REST_MS);
+      found[who] = who === 'ours' ? await rateOfOurs() : await rateOfBareLoop();
+    }
+    rounds.push(found);
+    const { ours, bare } = found;
+    console.log(`ours: ${ours.toFixed(0)}, bare: ${bare.toFixed(0)} tunnels/s, ratio ${(ours / bare).toFixed(2)}`);
+  }
+  return rounds;
 };
 
 const makeTunnels = async (): Promise<void> => {
@@ -184,7 +227,6 @@ let running: Awaited<ReturnType<typeof startOperator>> | undefined;
 
 const rateOfOurs = async (): Promise<number> => {
   const seen = finishes();
-  await running?.stop();
   running = await startOperator(server);
   const rate = await seen.rate();
   for (const { metadata, status } of tunnels.store.list()) {
@@ -192,44 +234,41 @@ const rateOfOurs = async (): Promise<number> => {
     const configMap = configMaps.store.get(`${BENCH}/${configMapName(name)}`);
     if (configMap !== undefined) written.set(name, { configMap, status });
   }
-  // It stays for what comes next only after the last round; here the bare loop must have the server for itself.
   if (written.size !== TUNNELS) throw new Error(`expected ${TUNNELS} ConfigMaps; got ${written.size}`);
   return rate;
 };
 
 const rateOfBareLoop = async (): Promise<number> => {
-  await running?.stop();
-  running = undefined;
-  const { ca, cert, key } = server.credentials;
-  const pool = new Pool(server.credentials.server, { connections: CONCURRENCY, connect: { ca, cert, key } });
-  const apply = async (path: string, body: object) => {
-    const { statusCode, body: answer } = await pool.request({
-      method: 'PATCH',
-      path: `${path}?fieldManager=${FIELD_MANAGER}&force=true`,
-      headers: { 'Content-Type': 'application/apply-patch+yaml', Accept: 'application/json' },
-      body: JSON.stringify(body),
-    });
-    const text = await answer.text();
-    if (statusCode >= 300) throw new Error(`expected PATCH ${path} to succeed; got ${statusCode}: ${text}`);
-    JSON.parse(text);
-  };
-  const seen = finishes();
-  await each(tunnels.store.list(), CONCURRENCY, async ({ metadata }) => {
-    const { name = '', uid = '' } = metadata;
+  const writes = tunnels.store.list().map(({ metadata: { name = '', uid = '' } }): Write[] => {
     const write = written.get(name);
     if (write === undefined) throw new Error(`expected to know what is written of ${name}`);
     const { labels = {}, name: its = '' } = write.configMap.metadata;
     const owner = { apiVersion: API_VERSION, kind: KIND, name, uid, controller: true };
-    await apply(pathOf(CONFIG_MAPS, { namespace: BENCH, name: its }), {
+    const configMap = {
       ...{ apiVersion: 'v1', kind: 'ConfigMap', data: write.configMap.data },
       metadata: { name: its, namespace: BENCH, labels, ownerReferences: [owner] },
-    });
-    await apply(pathOf(SSH_TUNNELS, { namespace: BENCH, name, subresource: 'status' }), {
-      ...{ apiVersion: API_VERSION, kind: KIND, metadata: { name, namespace: BENCH }, status: write.status },
-    });
+    };
+    const metadata = { name, namespace: BENCH };
+    return [
+      { path: pathOf(CONFIG_MAPS, { namespace: BENCH, name: its }), body: configMap },
+      {
+        path: pathOf(SSH_TUNNELS, { namespace: BENCH, name, subresource: 'status' }),
+        body: { apiVersion: API_VERSION, kind: KIND, metadata, status: write.status },
+      },
+    ];
   });
-  const rate = await seen.rate();
-  await pool.close();
+  const { server: url, ca, cert, key } = server.credentials;
+  const order: Order = { credentials: { server: url, ca, cert, key }, concurrency: CONCURRENCY, writes };
+  const seen = finishes();
+  const loop = fork(join(import.meta.dirname, 'bare-loop.ts'));
+  const ended = once(loop, 'exit');
+  loop.send(order);
+  const failed = ended.then(([code]) => {
+    if (code !== 0) throw new Error(`expected the bare loop to end well; got exit code ${code}`);
+    return new Promise<never>(() => {});
+  });
+  const rate = await Promise.race([seen.rate(), failed]);
+  await ended;
   return rate;
 };
 

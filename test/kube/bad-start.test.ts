@@ -195,6 +195,9 @@ describe('the operator, started where something is wrong', () => {
       const failed = await line(operator, 'a word on closed', ({ msg }) => msg === 'reconcile failed');
       expect(failed).toMatchObject({ level: 'warn', key: 'closed/shut', controller: 'sshtunnel' });
       expect(failed.error).toMatch(/cannot patch resource "configmaps" in API group "" in the namespace "closed"/);
+      const told = await until('the status to say so', () => accepted('shut', 'closed'), PATIENT);
+      expect(told).toMatchObject({ status: 'False', reason: 'Forbidden' });
+      expect(told.message).toMatch(/cannot patch resource "configmaps" in API group "" in the namespace "closed"/);
       await kubectl(['create', '-f', '-'], tunnel('fine', 'open'));
       const state = () => operator.daemon.logTail();
       const served = async () => (await accepted('fine', 'open'))?.status === 'True';
@@ -205,6 +208,47 @@ describe('the operator, started where something is wrong', () => {
         0,
       );
       expect(operator.text()).not.toContain(token);
+
+      await grant(
+        'late-writer',
+        [{ apiGroups: [''], resources: ['configmaps'], verbs: ['patch', 'create'] }],
+        'closed',
+      );
+      const granted = async () => (await accepted('shut', 'closed'))?.status === 'True';
+      await until('the tunnel with its permission', granted, { ...PATIENT, state });
+    });
+  });
+
+  it('serves tunnels although it may not keep its certificate, and says so', async () => {
+    await applyCrd();
+    await kubectl(['create', 'namespace', 'no-secrets']);
+    const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name: 'no-secrets' } };
+    const everythingElse = [
+      { apiGroups: [''], resources: ['configmaps', 'pods'], verbs: ['*'] },
+      { apiGroups: ['autossh.dev', 'coordination.k8s.io', 'events.k8s.io'], resources: ['*'], verbs: ['*'] },
+    ];
+    await kubectl(['create', 'serviceaccount', 'operator', '-n', 'no-secrets']);
+    await kubectl(['create', '-f', '-'], { ...rbac, kind: 'ClusterRole', rules: everythingElse });
+    await kubectl(['create', '-f', '-'], {
+      ...{ ...rbac, kind: 'ClusterRoleBinding' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'no-secrets' },
+      subjects: [{ kind: 'ServiceAccount', name: 'operator', namespace: 'no-secrets' }],
+    });
+    const token = (await kubectl(['create', 'token', 'operator', '-n', 'no-secrets'])).trim();
+    const { server: url, ca } = server.credentials;
+    const config = writeKubeconfig(join(server.dir, 'no-secrets'), { server: url, ca, user: { token } });
+    await kubectl(['create', '-f', '-'], tunnel('fine', 'no-secrets'));
+    await start('no-secrets', config, async (operator) => {
+      const said = await line(operator, 'a word', ({ msg }) => msg.startsWith('could not prepare the webhook'));
+      expect(said.error).toMatch(/cannot get resource "secrets" in API group "" in the namespace "no-secrets"/);
+      const served = async () => (await accepted('fine', 'no-secrets'))?.status === 'True';
+      await until('the tunnel', served, { ...PATIENT, state: () => operator.daemon.logTail() });
+      const labels = { reason: 'Forbidden' };
+      expect(sumOf(await operator.metrics(), 'kube_certificate_errors_total', labels)).toBeGreaterThan(0);
+      // No admission request may come to it.
+      expect(await operator.health('/readyz')).toBe(503);
+      await operator.daemon.stop();
+      expect(operator.daemon.exitCode()).toBe(0);
     });
   });
 

@@ -105,6 +105,18 @@ describe('the client on a real API server', () => {
     expect(forced.data).toEqual({ ours: '2', theirs: '2' });
   });
 
+  it('applies only what is new where told to: one that is there is left as it is', async () => {
+    const options = { fieldManager: 'autossh-operator', force: true, createOnly: true };
+    const made = await client.apply(CONFIG_MAPS, map('fresh', { ours: '1' }), options);
+    expect(made.data).toEqual({ ours: '1' });
+    for (const data of [{ ours: '1' }, { ours: '2' }]) {
+      const refused = await refusal(client.apply(CONFIG_MAPS, map('fresh', data), options));
+      expect(refused).toMatchObject({ code: 409, reason: 'Conflict' });
+    }
+    const there = await client.get<ConfigMap>(CONFIG_MAPS, place('fresh'));
+    expect(there.metadata.resourceVersion).toBe(made.metadata.resourceVersion);
+  });
+
   it('writes the status and nothing else through the subresource', async () => {
     const labels = { app: 'd' };
     const template = { metadata: { labels }, spec: { containers: [{ name: 'c', image: 'i' }] } };

@@ -215,6 +215,21 @@ describe('an admission webhook of a real API server', () => {
     });
   });
 
+  it('keeps the labels and annotations of a Secret that has to be made anew', async () => {
+    const place = { namespace: PLACE.namespace, name: 'marked-tls' };
+    const marks = {
+      labels: { 'app.kubernetes.io/managed-by': 'Helm' },
+      annotations: { 'meta.helm.sh/release-name': 'x' },
+    };
+    await client.create<KubeObject>(SECRETS, { metadata: { ...place, ...marks } });
+    const own = certificate({ secretName: place.name, webhooks: [] });
+    const { cert } = await own.ensure();
+    expect((await client.get(SECRETS, place)).metadata).toMatchObject(marks);
+    await client.delete(SECRETS, place);
+    expect((await own.ensure()).cert).not.toBe(cert);
+    expect((await client.get(SECRETS, place)).metadata).toMatchObject(marks);
+  });
+
   it('is made once when many replicas begin together', async () => {
     const pairs = await Promise.all(
       Array.from({ length: 5 }, () => certificate({ secretName: 'crowd-tls', webhooks: [] }).ensure()),

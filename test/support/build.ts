@@ -4,13 +4,16 @@ import { type BuildOptions, build, type Plugin } from 'esbuild';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+/** `flags` of Node; `prelude` is shell code that ends in a semicolon. */
+type Binary = { readonly name: string; readonly flags: string; readonly prelude?: string };
+
 /**
  * Each binary is one CJS file that is also a shell script: the shell part checks that a fitting Node is there, says so in one
  * line if not, ignores SIGUSR1 until Node can take it (its default is death), and hands over. For Node that line is a string and
  * a comment. A `#!/usr/bin/env node` could do none of this.
  */
-const launcher = (name: string, flags: string, command: string) => `#!/bin/sh
-':' //; trap '' USR1; N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; ${command}exec "$N" ${flags} "$0" "$@"
+const launcher = ({ name, flags, prelude = '' }: Binary) => `#!/bin/sh
+':' //; trap '' USR1; ${prelude}N=\${AUTOSSH_NODE:-node}; V=$("$N" --version 2>/dev/null); case $V in v[0-9].*|v1[0-9].*|'') echo "${name}: expected Node.js 22.19 or newer as 'node' in PATH (or AUTOSSH_NODE=/path/to/node), got \${V:-none}" >&2; exit 1;; esac; exec "$N" ${flags} "$0" "$@"
 `;
 
 /** For a SIGUSR1 that comes before src/supervisor/sigusr1.ts has run: no word on stderr, no port that could be taken or guessed. */
@@ -24,12 +27,18 @@ const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o]
 /**
  * A sidecar does nothing that a compiler could make faster, and without one 8 MB of code of Node are never touched (`--jitless` would
  * warn on stderr about WebAssembly). One arena of malloc in glibc holds less air than one for each thread.
+ * The controller reads lists of megabytes once and keeps little of them: compact its heap (--optimize-for-size), and have malloc give
+ * back what is free at its end. It costs about a tenth more processor time per reconciliation (1.9 instead of 1.7 s per 1,000).
  */
-const SIDECAR =
-  'case $1 in sidecar) J="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1;; *) J=;; esac; ';
-const binaries = [
-  { name: 'autossh', flags: LEAN, command: '' },
-  { name: 'autossh-operator', flags: `$J ${LEAN}`, command: SIDECAR },
+const BY_COMMAND = [
+  'case $1 in',
+  'sidecar) F="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1;;',
+  'controller) F=--optimize-for-size; export MALLOC_TRIM_THRESHOLD_=131072;;',
+  '*) F=;; esac; ',
+].join(' ');
+const binaries: readonly Binary[] = [
+  { name: 'autossh', flags: LEAN },
+  { name: 'autossh-operator', flags: `${LEAN} $F`, prelude: BY_COMMAND },
 ];
 /** Commands of autossh-operator, which it loads when they are asked for. */
 const parts = ['run', 'run-one', 'validate', 'explain', 'known-hosts', 'sidecar', 'controller'];
@@ -38,10 +47,11 @@ const parts = ['run', 'run-one', 'validate', 'explain', 'known-hosts', 'sidecar'
 export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
   const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8')) as { version: string };
   await mkdir(outdir, { recursive: true });
-  for (const { name, flags, command } of binaries) {
+  for (const binary of binaries) {
+    const { name } = binary;
     const outfile = `${outdir}/${name}.cjs`;
     await rm(outfile, { force: true });
-    await writeFile(outfile, launcher(name, flags, command) + NODE_20 + (await bundle(name, version)));
+    await writeFile(outfile, launcher(binary) + NODE_20 + (await bundle(name, version)));
     await chmod(outfile, 0o755);
   }
   for (const name of parts) await writeFile(`${outdir}/${name}.cjs`, await bundle(name, version));

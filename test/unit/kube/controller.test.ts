@@ -169,4 +169,31 @@ describe('a controller', () => {
     other.stop.abort();
     await waiting;
   });
+
+  it('does not hear of what is settled, but of its end, and of who lost it', async () => {
+    type Owned = { metadata: { name: string }; owner: string; settled: boolean };
+    const handlers: Handler<Owned>[] = [];
+    const addHandler = (handler: Handler<Owned>) => {
+      handlers.push(handler);
+      return () => {};
+    };
+    const seen: string[] = [];
+    const informer = { name: 'owned', synced: Promise.resolve(), addHandler };
+    const owned = source<Owned, never>(informer, { keysOf: ({ owner }) => [owner], settled: ({ settled }) => settled });
+    const { clock, start, stop } = make({ sources: [owned], reconcile: async (key) => void seen.push(key) });
+    const running = start();
+    await clock.advance(10);
+    const object = (owner: string, settled: boolean): Owned => ({ metadata: { name: 'x' }, owner, settled });
+    handlers[0]?.add?.(object('one', true));
+    handlers[0]?.update?.(object('one', true), object('one', false));
+    await clock.advance(10);
+    expect(seen).toEqual([]);
+    handlers[0]?.update?.(object('one', true), object('two', true));
+    handlers[0]?.add?.(object('three', false));
+    handlers[0]?.delete?.(object('four', true));
+    await clock.advance(10);
+    expect(seen).toEqual(['two', 'three', 'four']);
+    stop.abort();
+    await running;
+  });
 });
