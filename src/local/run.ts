@@ -179,7 +179,7 @@ const announcement = (tunnel: LocalTunnel, { http, page }: Ports): Fields => {
     server: `${user}@${host}:${sshPort}`,
     forwards: forwardsOf(tunnel),
     page: `http://127.0.0.1:${page}/`,
-    metrics: `http://127.0.0.1:${http}/metrics`,
+    status: `http://127.0.0.1:${http}/`,
   };
 };
 

@@ -7,10 +7,12 @@ import { descendantsOf, isAlive, type Process, processOf, signal } from '../supp
 import { type Relay, startRelay } from '../support/relay.ts';
 import { type Sshd, startSshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
+import { playManifest } from './manifest.ts';
 
 /**
  * The drop-in on one machine: a private sshd, a service that only it reaches, a tunnel kept by our `autossh`, and four ways to
- * break it. Every recovery is proven by bytes that went through the forward. `--keep` leaves it all running to play with.
+ * break it. Every recovery is proven by bytes that went through the forward. Then a manifest without a cluster (manifest.ts), which
+ * `--keep` leaves running to play with.
  */
 const { values: options } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
 const POLL_SECONDS = 3;
@@ -53,10 +55,10 @@ const main = async (): Promise<void> => {
       `   A death is seen at once; a silent stall by the next heartbeat (every ${POLL_SECONDS} s, here with 1.5 s to answer).`,
     );
     say('   A frozen ssh gets 5 s more to follow SIGTERM before it is killed.');
-    if (options.keep) await keep(stage, autossh);
   } finally {
     await end(stage, autossh);
   }
+  await playManifest(options);
 };
 
 const setStage = async (): Promise<Stage> => {
@@ -139,20 +141,6 @@ const fetchOnce = (port: number): Promise<string> =>
     request.on('timeout', () => request.destroy());
     request.on('error', () => resolve(''));
   });
-
-const keep = async ({ local, sshd }: Stage, { child }: Autossh): Promise<void> => {
-  title('It stays. Try, in another terminal:');
-  say(`   curl http://127.0.0.1:${local}/`);
-  say(`   pkill -KILL -P ${child.pid} -x ssh      # or -TERM, -STOP`);
-  say(`   kill -USR1 ${child.pid}                 # a new ssh, now`);
-  say(`   tail -f ${sshd.logFile}`);
-  say('   Ctrl-C here ends it.');
-  await new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-    child.once('exit', () => resolve());
-  });
-};
 
 const end = async ({ sshd, relay, service }: Stage, { child, exited }: Autossh): Promise<void> => {
   title('The end: SIGTERM to autossh');
