@@ -388,8 +388,9 @@ describe('a living tunnel', () => {
   it('goes on waiting where a supervisor that was killed had to wait, unless somebody asks or brings another key', async () => {
     const { sshd, echo } = await world();
     writeFileSync(sshd.authorizedKeys, '');
-    const forwards = [local('echo', await freePort(), echo.port)];
-    const first = keep(await startResident(sshd, spec(forwards)));
+    // Failures that repeat are told one by one only for debugging.
+    const patient = { ...spec([local('echo', await freePort(), echo.port)]), env: { AUTOSSH_LOGLEVEL: '7' } };
+    const first = keep(await startResident(sshd, patient));
     await until('a long pause', () => longPause(first), { deadlineMs: 90_000 });
     const { pauseMs, time } = longPause(first) as { pauseMs: number; time: string };
     const due = Date.parse(time) + pauseMs;
@@ -408,7 +409,7 @@ describe('a living tunnel', () => {
 
     const third = keep(await startResident(sshd, null, { root }));
     expect((await third.status()).sshStarts).toBe(0);
-    third.configure(spec(forwards), { annotations: { [RETRY_ANNOTATION]: 'now' } });
+    third.configure(patient, { annotations: { [RETRY_ANNOTATION]: 'now' } });
     await until('an attempt', () => said(third, 'ssh started')[0]);
     await until('its pause', () => pauses(third)[0]);
     await third.crash();
