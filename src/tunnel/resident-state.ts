@@ -78,7 +78,10 @@ const present = (state: ResidentState, before: Tunnel, event: Event, after: Tunn
       // The same refusal, beat after beat, is one failure.
       failures: state.failures + (isNews(state, event) ? 1 : 0),
     };
-  const isLost = before.state !== after.state && after.state !== 'Connected' && after.state !== 'Connecting';
+  // An ssh that has ended took its connection along, also where the next one is started in the same moment.
+  const isLost =
+    event.type === 'exited' ||
+    (before.state !== after.state && after.state !== 'Connected' && after.state !== 'Connecting');
   const failure = after.lastFailure !== before.lastFailure ? after.lastFailure : null;
   return {
     ...moved,

@@ -159,7 +159,8 @@ describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
     await shows(resident, 'plain', true);
     const { sshStarts } = await resident.status();
     expect(asked).toContain('GET /own?x=1 app.example.com');
-    expect(asked).toContain(`GET / 127.0.0.1:${port}`);
+    // A forward counts as up before its first probe, too.
+    await until('a probe of the other', () => asked.includes(`GET / 127.0.0.1:${port}`), { state: () => asked.join() });
     status = 503;
     await shows(resident, 'plain', false);
     await shows(resident, 'teapot', true);

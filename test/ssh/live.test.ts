@@ -262,7 +262,7 @@ describe('a living tunnel', () => {
   it('takes another login at its next connection, or at once where the old one is what it waits for', async () => {
     const { sshd, echo } = await world();
     const port = await freePort();
-    const resident = await tunnel(sshd, [local('echo', port, echo.port)]);
+    const resident = await tunnel(sshd, [local('echo', port, echo.port)], { env: { AUTOSSH_LOGLEVEL: '7' } });
     await connected(resident);
     const next = join(sshd.dir, 'next_key');
     makeKey(next);

@@ -39,6 +39,8 @@ type Row = {
   readonly given?: (sshd: Sshd, ports: { localPort: number; remotePort: number }) => Promise<Given> | Given;
   /** There is a connection before it. */
   readonly connectsFirst?: boolean;
+  /** What is wrong concerns one forward, for which no connection is given up. */
+  readonly ofOneForward?: boolean;
   readonly breaks: (world: World) => Promise<() => unknown> | (() => unknown);
 };
 type Given = { readonly ssh?: object; readonly spec?: object; readonly files?: Readonly<Record<string, string>> };
@@ -144,6 +146,7 @@ const ROWS: readonly Row[] = [
   {
     reason: 'RemoteForwardFailed',
     when: 'the server lets nobody listen',
+    ofOneForward: true,
     server: { config: ['PermitListen none'] },
     given: (_sshd, { remotePort }) => ({ spec: remote(remotePort) }),
     connectsFirst: false,
@@ -155,6 +158,7 @@ const ROWS: readonly Row[] = [
   {
     reason: 'RemotePortBusy',
     when: 'somebody has taken the port that worked before',
+    ofOneForward: true,
     given: (_sshd, { remotePort }) => ({ spec: remote(remotePort) }),
     breaks: async ({ suspend, keep, remotePort: port }) => {
       await suspend(true);
@@ -166,6 +170,7 @@ const ROWS: readonly Row[] = [
   {
     reason: 'LocalPortBusy',
     when: 'somebody has taken the port of a forward',
+    ofOneForward: true,
     breaks: async ({ suspend, keep, localPort: port }) => {
       await suspend(true);
       const thief = keep(await startService({ host: '127.0.0.1', port }));
@@ -323,7 +328,7 @@ describe('the reason', () => {
   // At the same time, since each is mostly a wait.
   it.concurrent.for(ROWS)(
     '$reason: $when',
-    async ({ reason, server, given, connectsFirst = true, breaks }, context) => {
+    async ({ reason, server, given, connectsFirst = true, ofOneForward = false, breaks }, context) => {
       // First, since what is to be done at the end of a test is done in reverse.
       await turn(context);
       const keep = keeper(context);
@@ -337,7 +342,7 @@ describe('the reason', () => {
         heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
         retry: RETRY,
         // No connection of this test is old enough to be retried at once.
-        env: { AUTOSSH_GATETIME: '3600' },
+        env: { AUTOSSH_GATETIME: '3600', AUTOSSH_LOGLEVEL: '7' },
         ...more,
       };
       const resident = await startResident(sshd, spec, { files });
@@ -368,9 +373,21 @@ describe('the reason', () => {
       expect(metrics).toMatch(
         new RegExp(`^autossh_disconnects_total\\{tunnel="orders-db",reason="${reason}"\\} [1-9]`, 'm'),
       );
-      expect(metrics).toContain('autossh_tunnel_up{tunnel="orders-db"} 0');
 
       const kind = retryClass(reason);
+      if (ofOneForward) {
+        // The connection lives on without it, and asks for it again by and by.
+        expect(resident.log()).toContainEqual(expect.objectContaining({ msg: 'forward is not in place', reason }));
+        expect(metrics).toMatch(/^autossh_forward_up\{.*\} 0$/m);
+        await until('the connection', async () =>
+          (await resident.get('/metrics')).body.includes('autossh_tunnel_up{tunnel="orders-db"} 1'),
+        );
+        expect((await resident.status()).connected).toBe(false);
+        await heal();
+        await connected();
+        return;
+      }
+      expect(metrics).toContain('autossh_tunnel_up{tunnel="orders-db"} 0');
       const { lines, told } = await until(`the log to tell of ${reason}`, () => {
         const lines = resident.log().filter((line) => typeof line['pauseMs'] === 'number');
         const told = lines.findIndex((line) => line['reason'] === reason);

@@ -61,6 +61,14 @@ it('stays connected, and waits, while a beat is slow', () => {
   expect(tunnel).toMatchObject({ state: 'Connected', beating: true, failedBeats: 0 });
 });
 
+it('is not connected any more when a proven connection ends, although the next ssh is started at once', () => {
+  const hour: Event[] = Array.from({ length: 60 }, (): Event[] => [{ type: 'alarm' }, ok]).flat();
+  const ended: Event = { type: 'exited', code: 255, signal: null, reason: 'RemoteClosed', detail: 'closed' };
+  const { state, tunnel } = lived(...up, ok, ...hour, ended);
+  expect(tunnel.state).toBe('Connecting');
+  expect(state).toMatchObject({ connected: false, sessionUp: false, reason: 'RemoteClosed', failures: 1 });
+});
+
 it('has the reason of the last failure until bytes go round again', () => {
   const refused: Event = { type: 'exited', code: 255, signal: null, reason: 'AuthFailed', detail: 'Permission denied' };
   expect(lived(...up, refused).state).toMatchObject({
