@@ -144,7 +144,15 @@ export const statusPageScript = (): void => {
       make(
         'tr',
         '',
-        make('td', '', make('span', `state ${one.up ? 'up' : 'down'}`, one.up ? 'up' : (one.reason ?? 'down'))),
+        make(
+          'td',
+          '',
+          make(
+            'span',
+            `state ${one.up ? 'up' : 'down'}`,
+            one.up ? 'up' : one.reason === null ? 'down' : `down: ${one.reason}`,
+          ),
+        ),
         make('th', '', one.name),
         make('td', '', one.kind),
         make('td', 'code', one.listen),

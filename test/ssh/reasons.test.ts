@@ -377,7 +377,9 @@ describe('the reason', () => {
       const kind = retryClass(reason);
       if (ofOneForward) {
         // The connection lives on without it, and asks for it again by and by.
-        expect(resident.log()).toContainEqual(expect.objectContaining({ msg: 'forward is not in place', reason }));
+        await until('the log to tell of the forward', () =>
+          resident.log().some((line) => line['msg'] === 'forward is not in place' && line['reason'] === reason),
+        );
         expect(metrics).toMatch(/^autossh_forward_up\{.*\} 0$/m);
         await until('the connection', async () =>
           (await resident.get('/metrics')).body.includes('autossh_tunnel_up{tunnel="orders-db"} 1'),

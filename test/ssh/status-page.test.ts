@@ -103,7 +103,7 @@ describe('the status page', () => {
     await says(page, '#state', /^Reconnecting$/);
     await says(page, '#why', /^ConnectionRefused: .*(Next start of ssh in|ssh is at it)/);
     await says(page, '#why', /Next start of ssh in \d s/);
-    await says(page, '#forwards', /down\s+postgres/);
+    await says(page, '#forwards', /down: ConnectionRefused\s+postgres/);
     await says(page, '#failures', /ConnectionRefused/);
     await says(page, '#failures pre >> nth=0', /connect to host 127\.0\.0\.1 port \d+: Connection refused/);
     await says(page, '#failures', /ConnectionRefused \d+ times since/);
