@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs';
 import { MOUNT_ROOT } from '../api/mounts.ts';
-import type { Reason } from '../api/reasons.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
 import {
@@ -10,18 +9,19 @@ import {
   loginFilesChanged,
   type Standing,
 } from '../tunnel/config-change.ts';
-import { type ForwardState, forwardStates, type ProbeResult } from '../tunnel/forward-state.ts';
+import { type ForwardState, forwardStates, missingForwards } from '../tunnel/forward-state.ts';
 import type { Tunnel } from '../tunnel/machine.ts';
 import { narrate } from '../tunnel/narrate.ts';
-import { residentPolicy } from '../tunnel/policy-resident.ts';
 import { isRepeating, noOutage } from '../tunnel/quiet-repeats.ts';
-import { longestSilenceMs, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { hasEnded, newResidentState, observe, type ResidentState } from '../tunnel/resident-state.ts';
+import { unwellReason } from '../tunnel/unwell.ts';
 import { notYetWhole, type Whole, wholeAfter } from '../tunnel/whole.ts';
 import { backoffFile } from './backoff-file.ts';
 import { childEnv } from './child-env.ts';
 import { configDirectories, loginDirectories } from './config-directories.ts';
-import { createForwardProbes } from './forward-probes.ts';
+import { followProbes } from './follow-probes.ts';
 import { followForwards } from './live-forwards.ts';
+import { connectDeadlineMs, KILL_GRACE_MS, livePolicy } from './live-policy.ts';
 import { createLogins } from './login-files.ts';
 import { makeMemoryDirectory } from './memory-directory.ts';
 import { noteRefusals } from './refusals.ts';
@@ -34,13 +34,9 @@ import { createStderrRelay } from './stderr-relay.ts';
 import { trimMemoryLater } from './trim-memory.ts';
 import { watchFiles } from './watch-files.ts';
 
-/** An ssh without a terminal has nothing to put right: one that does not go at once is stuck. */
-const KILL_GRACE_MS = 2_000;
 const TICK_MS = 1_000;
 /** Instead of ssh's words: those were not kept. */
 const AS_BEFORE = 'as before the restart of this supervisor';
-/** Beyond this the supervisor itself is stuck; far above what a busy node may delay. */
-const STUCK_MS = 30_000;
 /** A beat has so many steps at most, each with its own timeout. */
 const BEAT_STEPS = 3;
 
@@ -87,27 +83,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     flush: async () => {},
   });
   const refusals = noteRefusals();
-  const probed = new Map<string, ProbeResult>();
-  const probes = createForwardProbes({
-    refusals,
-    timeoutMs: () => config.timeoutMs,
-    onResult: (name, result) => {
-      const was = probed.get(name);
-      probed.set(name, result);
-      tell();
-      if (result.ok)
-        log.line(was?.ok === true ? 7 : 6, 'probe answered', { forward: name, tookMs: Math.round(result.tookMs) });
-      else {
-        const isNews = was === undefined || was.ok || was.reason !== result.reason;
-        log.line(isNews ? 4 : 7, 'probe failed', { forward: name, reason: result.reason, detail: result.detail });
-      }
-    },
-  });
-  const connectDeadline = () => {
-    const { ssh, jumpHosts } = config.document;
-    // ssh's own timeout bounds each TCP connection; login and forwards need a time of their own, at every hop.
-    return [ssh, ...jumpHosts].reduce((sum, { options }) => sum + options.connectTimeoutSeconds * 1000 + 10_000, 0);
-  };
+  const probes = followProbes({ refusals, timeoutMs: () => config.timeoutMs, log, onChange: () => tell() });
   const traffic = {
     glance: () => {
       const { pid } = running.tunnel();
@@ -124,17 +100,11 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     onChange: () => tell(),
   });
   const forwardsNow = (): ForwardState[] =>
-    forwardStates(config.document.forwards, { ...state, missing: missing(), probes: probed });
-  const missing = (): Map<string, Reason | null> => {
-    const { document } = config;
-    const places = document.forwards.map((forward) => [forward.name, forwards.inPlace(forward)] as const);
-    const without = new Map(places.flatMap(([name, place]) => (place.ok ? [] : [[name, place.reason]])));
-    // With method Forward the heartbeat is a proof of its forward too.
-    const { method, forward } = document.heartbeat;
-    if (state.sessionUp && !state.connected && method === 'Forward' && forward !== undefined)
-      without.set(forward, state.reason);
-    return without;
-  };
+    forwardStates(config.document.forwards, {
+      ...state,
+      missing: missingForwards(config.document, state, forwards.inPlace),
+      probes: probes.results,
+    });
   /** One truth for metrics, probes and status. */
   const tell = (): void => {
     whole = wholeAfter(whole, state, config.document.forwards.map(forwards.inPlace));
@@ -150,29 +120,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     log.line(4, 'an earlier supervisor of this tunnel was waiting', { reason, pauseMs: dueInMs });
   }
   const running: Running = runTunnel({
-    // Getters: a changed configuration is in force at the next decision.
-    policy: residentPolicy({
-      bornAt,
-      get periodMs() {
-        return config.periodMs;
-      },
-      // The first beat proves the connection, so it is not waited for.
-      firstBeatMs: 0,
-      get failureThreshold() {
-        return config.failureThreshold;
-      },
-      get connectDeadlineMs() {
-        return connectDeadline();
-      },
-      killGraceMs: KILL_GRACE_MS,
-      get provenMs() {
-        return config.provenMs;
-      },
-      get retry() {
-        return config.retry;
-      },
-      notBefore: bornAt + dueInMs,
-    }),
+    policy: livePolicy(() => config, { bornAt, notBefore: bornAt + dueInMs }),
     ...(earlier === null
       ? {}
       : { remembered: { attempts: earlier.attempts, lastFailure: { reason: earlier.reason, detail: AS_BEFORE } } }),
@@ -207,7 +155,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       if (beat) metrics.method(method());
       if (before.state !== 'Connected' && after.state === 'Connected' && current !== undefined && after.pid !== null)
         forwards.connected({ control: current.control, pid: after.pid });
-      if (before.pid !== null && after.state !== 'Connected' && after.state !== 'Connecting') forwards.ended();
+      if (hasEnded(before, event, after)) forwards.ended();
       if (event.type === 'exited' && after.state === 'Waiting') remember(after);
       if (!was.sessionUp && state.sessionUp) {
         forwards.proven();
@@ -250,8 +198,6 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       suspended: document.suspend,
       insecureHostKey: document.knownHosts.some(({ source }) => source === 'Insecure'),
     });
-    for (const name of [...probed.keys()])
-      if (!document.forwards.some((one) => one.name === name && 'probe' in one)) probed.delete(name);
     forwards.follow();
     probes.follow(document, state.sessionUp ? (current?.control ?? null) : null);
   };
@@ -301,19 +247,15 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     unwell: unwell(),
     config,
   });
-  const unwell = (): string | null => {
-    const limit = longestSilenceMs(running.tunnel(), {
-      connectDeadlineMs: connectDeadline(),
-      ...{ periodMs: config.periodMs, timeoutMs: BEAT_STEPS * config.timeoutMs, killGraceMs: KILL_GRACE_MS },
+  const unwell = (): string | null =>
+    unwellReason(running.tunnel(), state, {
+      ...config,
+      ...{ timeoutMs: BEAT_STEPS * config.timeoutMs, killGraceMs: KILL_GRACE_MS },
+      connectDeadlineMs: connectDeadlineMs(config),
+      quietMs: performance.now() - lastEventAt,
+      ageMs: performance.now() - bornAt,
+      now: Date.now(),
     });
-    if (limit !== null && performance.now() - lastEventAt > limit + STUCK_MS) return 'the supervision is stuck';
-    const deadline = config.livenessDeadlineMs;
-    if (deadline === null || state.suspended) return null;
-    // Without beats, being logged in is all the health there is.
-    if (config.method === 'None' && state.connected) return null;
-    const since = state.lastBeatAt ?? Date.now() - (performance.now() - bornAt);
-    return Date.now() - since > deadline ? `no heartbeat for ${deadline / 1000} s` : null;
-  };
 
   apply();
   stop.addEventListener('abort', () => running.dispatch({ type: 'stop', signal: Number(stop.reason) }), { once: true });

@@ -1,5 +1,6 @@
-import type { DocumentForward } from '../api/document.ts';
+import type { DocumentForward, TunnelDocument } from '../api/document.ts';
 import type { ForwardReason, Reason } from '../api/reasons.ts';
+import type { InPlace } from './forwards-in-place.ts';
 
 /** The outcome of one look at what a forward leads to. */
 export type ProbeResult =
@@ -42,6 +43,19 @@ export const forwardStates = (forwards: readonly DocumentForward[], facts: Forwa
     if (probe !== null && !probe.ok) return { name, up: false, reason: probe.reason, probe };
     return { name, up: true, reason: null, probe };
   });
+
+/** The forwards that are not in place, and why. With method Forward the heartbeat is a proof of its forward too. */
+export const missingForwards = (
+  { forwards, heartbeat: { method, forward } }: Pick<TunnelDocument, 'forwards' | 'heartbeat'>,
+  state: { readonly sessionUp: boolean; readonly connected: boolean; readonly reason: Reason | null },
+  inPlace: (forward: DocumentForward) => InPlace,
+): ReadonlyMap<string, Reason | null> => {
+  const places = forwards.map((one) => [one.name, inPlace(one)] as const);
+  const missing = new Map(places.flatMap(([name, place]) => (place.ok ? [] : [[name, place.reason]])));
+  if (state.sessionUp && !state.connected && method === 'Forward' && forward !== undefined)
+    missing.set(forward, state.reason);
+  return missing;
+};
 
 /** How far a period is stretched or shortened, so that the probes of many pods do not meet. */
 const JITTER = 0.1;

@@ -78,10 +78,7 @@ const present = (state: ResidentState, before: Tunnel, event: Event, after: Tunn
       // The same refusal, beat after beat, is one failure.
       failures: state.failures + (isNews(state, event) ? 1 : 0),
     };
-  // An ssh that has ended took its connection along, also where the next one is started in the same moment.
-  const isLost =
-    event.type === 'exited' ||
-    (before.state !== after.state && after.state !== 'Connected' && after.state !== 'Connecting');
+  const isLost = hasEnded(before, event, after);
   const failure = after.lastFailure !== before.lastFailure ? after.lastFailure : null;
   return {
     ...moved,
@@ -91,6 +88,11 @@ const present = (state: ResidentState, before: Tunnel, event: Event, after: Tunn
       : { reason: failure.reason, detail: failure.detail, failures: state.failures + 1 }),
   };
 };
+
+/** Whether a connection has gone with this event: with its ssh, also where the next one is started in the same moment. */
+export const hasEnded = (before: Tunnel, event: Event, after: Tunnel): boolean =>
+  event.type === 'exited' ||
+  (before.state !== after.state && after.state !== 'Connected' && after.state !== 'Connecting');
 
 const isNews = (state: ResidentState, event: { readonly reason: Reason }): boolean =>
   state.connected || state.reason !== event.reason;
