@@ -34,7 +34,8 @@ export const createStderrRelay = (sink: Sink): StderrRelay => {
       if (kept.length > 0) sink.write(Buffer.from(kept.join(''), 'latin1'));
     },
     expectNoise: (lines) => {
-      noise = lines;
+      // What was expected before may still be on its way; 0 says that it came, or will not.
+      noise = lines === 0 ? 0 : Math.max(noise, lines);
     },
   };
 };
