@@ -6,7 +6,7 @@ const OPEN_FAILED = 'channel 3: open failed: connect failed: Connection refused\
 
 const relayed = () => {
   let text = '';
-  const write = (bytes: Uint8Array) => {
+  const write = (bytes: string | Uint8Array) => {
     text += Buffer.from(bytes).toString();
   };
   return { ...createStderrRelay({ write, flush: async () => {} }), text: () => text };
