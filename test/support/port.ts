@@ -1,12 +1,20 @@
 import { createServer } from 'node:net';
 
+/** Below Linux's range of outgoing ports (32768 up), so that no stranger's connection takes one while its server restarts. */
+const [FIRST, COUNT] = [20_000, 12_000];
+/** Test files that run beside each other draw from ranges of their own. */
+const SHARES = 6;
+const SHARE = COUNT / SHARES;
+const first = FIRST + SHARE * (Number(process.env['VITEST_POOL_ID'] ?? process.pid) % SHARES);
+let drawn = Math.floor(Math.random() * SHARE);
+
 /**
- * A TCP port that was free a moment ago. Below Linux's range of outgoing ports (32768 up), so that no stranger's connection
- * takes it while its server restarts; random, so that tests running beside each other seldom meet.
+ * A TCP port that was free a moment ago. One after the other, from a random one on: whoever asks next gets another, although the server
+ * that this one is for may not listen yet.
  */
 export const freePort = async (host = '127.0.0.1'): Promise<number> => {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const port = first + (drawn++ % SHARE);
     if (await canBind(host, port)) return port;
   }
 };
