@@ -169,10 +169,12 @@ export const keepUp = (options: KeepUpOptions): Resident => {
 
   const method = (): string => current?.heartbeat.method ?? 'None';
 
+  /** Forwards are probed as they are in force now, and only while a connection has them. */
+  const probe = (): void => probes.follow(config.document, state.sessionUp ? (current?.control ?? null) : null);
   const count = (was: ResidentState, is: ResidentState, started: boolean): void => {
     if (started) metrics.started();
     if (is.failures > was.failures) metrics.disconnected(is.reason ?? 'Unknown');
-    probes.follow(config.document, is.sessionUp ? (current?.control ?? null) : null);
+    probe();
   };
   /** AUTOSSH_MAXLIFETIME: a connection that lived this long is replaced by a fresh one. */
   const lifetime = (): void => {
@@ -199,7 +201,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       insecureHostKey: document.knownHosts.some(({ source }) => source === 'Insecure'),
     });
     forwards.follow();
-    probes.follow(document, state.sessionUp ? (current?.control ?? null) : null);
+    probe();
   };
   const standing = (): Standing => {
     const { state: doing, lastFailure } = running.tunnel();

@@ -316,6 +316,10 @@ const wish =
   (tunnel, _event, _now, policy) =>
     stay(tunnel, tunnel.next?.to === 'exit' ? {} : { next: next(policy) });
 
+/** In Ending: a suspension is taken back before it has come, and what follows is as after one: a start that nothing makes wait. */
+const takeBack: Cell = (tunnel) =>
+  stay(tunnel, tunnel.next?.to === 'suspend' ? { next: { to: 'restart' }, lastFailure: null } : {});
+
 const gone: Cell = (tunnel, event, now, policy) => {
   if (event.type !== 'exited') return stay(tunnel, {});
   const { next, changes } = policy.afterExit(tunnel, event, now);
@@ -425,7 +429,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     kill: killHard,
     restart: hurry,
     suspend: wish(() => ({ to: 'suspend' })),
-    resume: wish(() => ({ to: 'restart' })),
+    resume: takeBack,
     stop: wish((policy) => ({ to: 'exit', code: policy.stopCode })),
     lifetime: wish(() => ({ to: 'exit', code: 0 })),
   },

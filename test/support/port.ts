@@ -6,13 +6,13 @@ const [FIRST, COUNT] = [20_000, 12_000];
 const SHARES = 6;
 const SHARE = COUNT / SHARES;
 const first = FIRST + SHARE * (Number(process.env['VITEST_POOL_ID'] ?? process.pid) % SHARES);
-/** `-M port` takes the port above, too. */
+/** `-M port` takes the port above, too; and whoever needs an even port (autossh's own tests of pairs) gets one at once. */
 const STEP = 4;
-let drawn = Math.floor(Math.random() * SHARE);
+let drawn = STEP * Math.floor((Math.random() * SHARE) / STEP);
 
 /**
  * A TCP port that was free a moment ago. One after the other, from a random one on: whoever asks next gets another, although the server
- * that this one is for may not listen yet.
+ * that this one is for may not listen yet. It is even, and nobody else draws the one above it.
  */
 export const freePort = async (host = '127.0.0.1'): Promise<number> => {
   for (;;) {

@@ -292,7 +292,8 @@ describe('the pause before a start', () => {
             due = { from: min, to: max };
           }
           if (runs && after.state === 'Ending' && !sick) due = { from: 0, to: 0 };
-          if (before.state === 'Ending' && event.type === 'restart') due = { from: 0, to: 0 };
+          const renewed = before.next?.to === 'suspend' ? 'resume' : 'restart';
+          if (before.state === 'Ending' && event.type === renewed) due = { from: 0, to: 0 };
           if (event.type === 'exited' && after.state !== 'Exited' && after.state !== 'Suspended')
             due = { from: at + Math.floor(due.from), to: at + Math.ceil(due.to) };
           if (!effects.some((effect) => effect.do === 'spawn')) continue;
@@ -320,6 +321,22 @@ describe('the table', () => {
     );
     // Idle is where a tunnel is born, before its first event.
     expect([...reached].sort()).toEqual(['Connected', 'Connecting', 'Ending', 'Exited', 'Suspended', 'Waiting']);
+  });
+});
+
+describe('a suspension taken back while ssh still ends', () => {
+  it('starts the next ssh at once, as one taken back later does', () => {
+    const policy = residentPolicy({
+      ...{ bornAt: 0, periodMs: 1000, firstBeatMs: 0, failureThreshold: 1, connectDeadlineMs: 1000, killGraceMs: 50 },
+      ...{ provenMs: 30_000, retry: { networkMaxSeconds: 60, remotePortBusySeconds: 60, authMaxSeconds: 60 } },
+    });
+    const simulation = new Simulation(policy, [{ connectsAfter: null, ends: null, onTerm: null, beats: [] }]);
+    simulation.dispatch({ type: 'start' });
+    simulation.pass(1001);
+    expect(simulation.tunnel).toMatchObject({ state: 'Ending', lastFailure: { reason: 'ConnectTimeout' } });
+    for (const type of ['suspend', 'resume'] as const) simulation.dispatch({ type });
+    simulation.pass(policy.killGraceMs + DEATH);
+    expect(simulation.tunnel).toMatchObject({ state: 'Connecting', starts: 2 });
   });
 });
 
