@@ -8,6 +8,7 @@ import type { EventRecorder, Regarding } from '../kube/events.ts';
 import { type KubeObject, makeKey, splitKey } from '../kube/object.ts';
 import { PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
+import { askAgainAfterMs } from './ask-again.ts';
 import { readStatus } from './read-status.ts';
 import { FIELD_MANAGER, SSH_TUNNELS } from './resource.ts';
 import { type Judged, type PodView, statusOf, type TunnelStatus } from './status.ts';
@@ -29,10 +30,6 @@ export type Cluster = {
   readonly podsOf: (key: string) => readonly Pod[];
   readonly now: () => Date;
 };
-
-/** How soon the pods are asked again: while something is wrong, and when all is well. */
-const ANXIOUS_MS = 2_000;
-const CALM_MS = 10_000;
 
 /**
  * One tunnel: its ConfigMap as the specification says, the pods' kubelets told of a new one, and the status as the pods say. Looks at
@@ -78,8 +75,8 @@ export const reconcileTunnel = async (
   if (trouble !== undefined) throw trouble;
   // A pod that starts makes itself heard.
   if (!pods.some((pod) => sidecarIn(pod, name).state === 'Running')) return undefined;
-  const isWell = status.conditions.find(({ type }) => type === 'Ready')?.status === 'True';
-  return { requeueAfterMs: isWell ? CALM_MS : ANXIOUS_MS };
+  const ready = status.conditions.find(({ type }) => type === 'Ready');
+  return { requeueAfterMs: askAgainAfterMs(ready, cluster.now(), Math.random()) };
 };
 
 /** What was written while the cache had this object: it has the old one until the watch comes round, and nothing is to be written twice. */

@@ -1,0 +1,18 @@
+import type { Condition } from '../kube/conditions.ts';
+
+/** While all is well, ms: a pod whose readiness changes makes itself heard, so this is only for what no watch tells. */
+const CALM_MS = 30_000;
+/** Just after something went wrong, ms. */
+const ANXIOUS_MS = 2_000;
+/** So that a thousand tunnels that were started together are not asked together for ever. */
+const JITTER = 0.2;
+
+/**
+ * When the pods of a tunnel are asked for their status again, in ms: often at first where it is not ready, and the more seldom the
+ * longer that lasts, so that tunnels nobody mends cost no more than healthy ones. `random` is of [0, 1).
+ */
+export const askAgainAfterMs = (ready: Condition | undefined, now: Date, random: number): number => {
+  const since = now.getTime() - Date.parse(ready?.lastTransitionTime ?? '');
+  const pause = ready?.status === 'True' || Number.isNaN(since) ? CALM_MS : Math.max(ANXIOUS_MS, since / 10);
+  return Math.round(Math.min(CALM_MS, pause) * (1 - JITTER + 2 * JITTER * random));
+};

@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { askAgainAfterMs } from '../../src/operator/ask-again.ts';
+
+const NOW = new Date('2026-11-24T12:00:00Z');
+const ready = (status: 'True' | 'False' | 'Unknown', seconds: number) => ({
+  type: 'Ready',
+  status,
+  reason: 'Any',
+  message: '',
+  lastTransitionTime: new Date(NOW.getTime() - seconds * 1000).toISOString(),
+});
+
+describe('the pods of a tunnel are asked again', () => {
+  it.each([
+    ['ready', ready('True', 5), 30_000],
+    ['not ready since just now', ready('False', 0), 2_000],
+    ['not ready since 20 s', ready('False', 20), 2_000],
+    ['not ready since 2 min', ready('Unknown', 120), 12_000],
+    ['not ready since a day', ready('False', 86_400), 30_000],
+    ['not ready, by a clock that is ahead', ready('False', -500), 2_000],
+    ['not ready since nobody knows when', { ...ready('False', 0), lastTransitionTime: 'x' }, 30_000],
+    ['without the condition', undefined, 30_000],
+  ])('%s', (_, condition, ms) => {
+    expect(askAgainAfterMs(condition, NOW, 0.5)).toBe(ms);
+    expect(askAgainAfterMs(condition, NOW, 0)).toBe(ms * 0.8);
+    expect(askAgainAfterMs(condition, NOW, 0.999999)).toBeCloseTo(ms * 1.2, -1);
+  });
+});
