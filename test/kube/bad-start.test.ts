@@ -2,9 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { containerName, INJECT_LABEL, TUNNEL_ANNOTATION_PREFIX } from '../../src/api/names.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { freePort } from '../support/cluster/ports.ts';
 import { type LogLine, type Operator, startOperator, sumOf, writeKubeconfig } from '../support/kube/operator.ts';
+import { itWith } from '../support/needs.ts';
 import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
@@ -53,6 +55,25 @@ describe('the operator, started where something is wrong', () => {
     writeFileSync(path, text, { mode: 0o600 });
     return path;
   };
+  /** A kubeconfig of a service account of this namespace that may do this, everywhere. */
+  const onlyWith = async (name: string, rules: readonly object[]): Promise<string> => {
+    const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name } };
+    await kubectl(['create', 'serviceaccount', 'operator', '-n', name]);
+    await kubectl(['create', '-f', '-'], { ...rbac, kind: 'ClusterRole', rules });
+    await kubectl(['create', '-f', '-'], {
+      ...{ ...rbac, kind: 'ClusterRoleBinding' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+      subjects: [{ kind: 'ServiceAccount', name: 'operator', namespace: name }],
+    });
+    const token = (await kubectl(['create', 'token', 'operator', '-n', name])).trim();
+    const { server: url, ca } = server.credentials;
+    return writeKubeconfig(join(server.dir, name), { server: url, ca, user: { token } });
+  };
+  type Event = { involvedObject: { name: string }; reason: string; message: string };
+  const eventOf = async (name: string, namespace: string, reason: string, message = /^/) =>
+    (JSON.parse(await kubectl(['get', 'events', '-n', namespace, '-o', 'json'])).items as Event[]).find(
+      (one) => one.involvedObject.name === name && one.reason === reason && message.test(one.message),
+    );
   const line = (operator: Operator, what: string, is: (line: LogLine) => unknown) =>
     until(what, () => operator.lines().find(is), { ...PATIENT, state: () => operator.daemon.logTail() });
 
@@ -97,6 +118,8 @@ describe('the operator, started where something is wrong', () => {
     });
   });
 
+  /** What the metrics of those that wait looked like. */
+  const expositions: string[] = [];
   /** It stays, says it again only after longer and longer waits, and asks the server hardly more often. */
   const waitsPatiently = async (operator: Operator, code: string, expected: RegExp) => {
     const preparing = () => operator.lines().filter(({ msg }) => msg.startsWith('could not prepare the webhook'));
@@ -105,7 +128,7 @@ describe('the operator, started where something is wrong', () => {
     expect(tries.slice(0, 3).map(({ waitMs }) => waitMs)).toEqual([500, 1000, 2000]);
     expect(operator.daemon.running()).toBe(true);
     expect([await operator.health('/healthz'), await operator.health('/readyz')]).toEqual([200, 503]);
-    if (promtoolMissing === null) expect(metricsProblems(await operator.exposition())).toBe('');
+    expositions.push(await operator.exposition());
     const samples = await operator.metrics();
     expect(sumOf(samples, 'rest_client_requests_total', { code })).toBeGreaterThan(0);
     expect(sumOf(samples, 'rest_client_requests_total')).toBeLessThan(100);
@@ -133,6 +156,10 @@ describe('the operator, started where something is wrong', () => {
       writeFileSync(path, readFileSync(server.kubeconfig));
       await line(operator, 'the certificate', ({ msg }) => msg === 'certificate renewed');
     });
+  });
+
+  itWith(promtoolMissing)('shows metrics that promtool has nothing against while it waits', () => {
+    expect(expositions.map(metricsProblems)).toEqual(['', '']);
   });
 
   it('waits for the CRD, says so, and goes on when it comes', async () => {
@@ -222,21 +249,10 @@ describe('the operator, started where something is wrong', () => {
   it('serves tunnels although it may not keep its certificate, and says so', async () => {
     await applyCrd();
     await kubectl(['create', 'namespace', 'no-secrets']);
-    const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name: 'no-secrets' } };
-    const everythingElse = [
+    const config = await onlyWith('no-secrets', [
       { apiGroups: [''], resources: ['configmaps', 'pods'], verbs: ['*'] },
       { apiGroups: ['autossh.dev', 'coordination.k8s.io', 'events.k8s.io'], resources: ['*'], verbs: ['*'] },
-    ];
-    await kubectl(['create', 'serviceaccount', 'operator', '-n', 'no-secrets']);
-    await kubectl(['create', '-f', '-'], { ...rbac, kind: 'ClusterRole', rules: everythingElse });
-    await kubectl(['create', '-f', '-'], {
-      ...{ ...rbac, kind: 'ClusterRoleBinding' },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'no-secrets' },
-      subjects: [{ kind: 'ServiceAccount', name: 'operator', namespace: 'no-secrets' }],
-    });
-    const token = (await kubectl(['create', 'token', 'operator', '-n', 'no-secrets'])).trim();
-    const { server: url, ca } = server.credentials;
-    const config = writeKubeconfig(join(server.dir, 'no-secrets'), { server: url, ca, user: { token } });
+    ]);
     await kubectl(['create', '-f', '-'], tunnel('fine', 'no-secrets'));
     await start('no-secrets', config, async (operator) => {
       const said = await line(operator, 'a word', ({ msg }) => msg.startsWith('could not prepare the webhook'));
@@ -249,6 +265,41 @@ describe('the operator, started where something is wrong', () => {
       expect(await operator.health('/readyz')).toBe(503);
       await operator.daemon.stop();
       expect(operator.daemon.exitCode()).toBe(0);
+    });
+  });
+
+  it('tells in an event of what it may not write where the status cannot say it: a status, or the mark on a pod', async () => {
+    await applyCrd();
+    await kubectl(['create', 'namespace', 'mute']);
+    const all = { verbs: ['*'] };
+    const rules = [
+      { ...all, apiGroups: [''], resources: ['configmaps', 'secrets'] },
+      { ...all, apiGroups: ['coordination.k8s.io', 'events.k8s.io', 'admissionregistration.k8s.io'], resources: ['*'] },
+      { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] },
+      { ...all, apiGroups: ['autossh.dev'], resources: ['sshtunnels'] },
+    ];
+    const config = await onlyWith('mute', rules);
+    await kubectl(['create', '-f', '-'], tunnel('marked', 'mute'));
+    await kubectl(['create', '-f', '-'], {
+      ...{ apiVersion: 'v1', kind: 'Pod' },
+      metadata: {
+        ...{ name: 'app', namespace: 'mute', labels: { [INJECT_LABEL]: 'true' } },
+        annotations: { [`${TUNNEL_ANNOTATION_PREFIX}marked`]: '' },
+      },
+      spec: {
+        initContainers: [{ name: containerName('marked'), image: 'any', restartPolicy: 'Always' }],
+        containers: [{ name: 'app', image: 'any' }],
+      },
+    });
+    await start('mute', config, async (operator) => {
+      const state = () => operator.daemon.logTail();
+      const told = (expected: RegExp) =>
+        until(`an event like ${expected}`, () => eventOf('marked', 'mute', 'Forbidden', expected), {
+          ...PATIENT,
+          state,
+        });
+      await told(/cannot patch resource "sshtunnels\/status" in API group "autossh.dev" in the namespace "mute"/);
+      await told(/cannot patch resource "pods" in API group "" in the namespace "mute"/);
     });
   });
 
@@ -265,11 +316,6 @@ describe('the operator, started where something is wrong', () => {
     const { spec } = tunnelOf();
     /** Of the shape that the rules of the schema need, so that the API server takes a status; of `text` and `list` it takes none. */
     const hopeless = ['list', 'text'];
-    type Event = { involvedObject: { name: string }; reason: string; message: string };
-    const eventOf = async (name: string) =>
-      (JSON.parse(await kubectl(['get', 'events', '-n', 'old', '-o', 'json'])).items as Event[]).find(
-        (one) => one.involvedObject.name === name && one.reason === 'Invalid',
-      );
     const bad: Readonly<Record<string, [unknown, RegExp]>> = {
       type: [{ ...spec, ssh: { ...spec.ssh, port: 'ssh' } }, /spec\.ssh\.port/],
       list: [{ ...spec, forwards: { postgres: {} } }, /spec\.forwards/],
@@ -294,7 +340,8 @@ describe('the operator, started where something is wrong', () => {
       await until('the good one', served, { ...PATIENT, state });
       for (const [name, [, expected]] of Object.entries(bad)) {
         const isHopeless = hopeless.includes(name);
-        const look = (): Promise<Event | Condition | undefined> => (isHopeless ? eventOf(name) : accepted(name, 'old'));
+        const look = (): Promise<Event | Condition | undefined> =>
+          isHopeless ? eventOf(name, 'old', 'Invalid') : accepted(name, 'old');
         const verdict = await until(`the verdict on ${name}`, look, { ...PATIENT, state });
         expect(verdict.reason).toBe('Invalid');
         if (!isHopeless) expect(verdict).toMatchObject({ status: 'False' });
