@@ -12,9 +12,9 @@ export type ControlSocket = {
   /** Options for the ssh that is to own the socket. */
   readonly masterArgs: readonly string[];
   /** Adds one forward to the living connection; resolves to what ssh printed (the port, for a listen port 0). */
-  readonly forward: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
+  readonly forward: (spec: readonly string[], timeoutMs: number, signal?: AbortSignal) => Promise<ControlAnswer>;
   /** Takes one forward off the living connection, by the spec that it was added with; connections through it stay. */
-  readonly cancel: (spec: readonly string[], timeoutMs: number) => Promise<ControlAnswer>;
+  readonly cancel: (spec: readonly string[], timeoutMs: number, signal?: AbortSignal) => Promise<ControlAnswer>;
   /** Opens a channel from the server to `target` (host:port), and closes it once the server has said what became of it. */
   readonly channel: (target: string, timeoutMs: number, signal: AbortSignal) => Promise<ChannelAnswer>;
   readonly remove: () => void;
@@ -31,6 +31,13 @@ export type ControlAnswer =
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** On which a question is asked: with its environment, and until when. */
+type Terms = {
+  readonly env: Environment;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+};
+
 /** Silent: the server said nothing in time, or ssh could not be asked. */
 export type ChannelAnswer =
   | { readonly is: 'Opened' }
@@ -46,8 +53,14 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
   const path = join(dir, 'ctl');
   // One command at a time, in the order in which they were given; each one's time starts when it is its turn.
   let last: Promise<unknown> = Promise.resolve();
-  const command = (verb: 'forward' | 'cancel', spec: readonly string[], timeoutMs: number): Promise<ControlAnswer> => {
-    const answer = last.then(() => ask(sshPath, ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'], env, timeoutMs));
+  const command = (
+    verb: 'forward' | 'cancel',
+    spec: readonly string[],
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<ControlAnswer> => {
+    const args = ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'];
+    const answer = last.then(() => ask(sshPath, args, { env, timeoutMs, signal }));
     last = answer;
     return answer;
   };
@@ -58,11 +71,11 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${path}`, '-o', 'ControlPersist=no'],
       ...['-o', 'StreamLocalBindUnlink=yes'],
     ],
-    forward: (spec, timeoutMs) => command('forward', spec, timeoutMs),
-    cancel: async (spec, timeoutMs) => {
-      const answer = await command('cancel', spec, timeoutMs);
-      // A listener of ours leaves its socket behind.
-      if (answer.ok && spec[0] === '-L' && spec[1]?.startsWith('/'))
+    forward: (spec, timeoutMs, signal) => command('forward', spec, timeoutMs, signal),
+    cancel: async (spec, timeoutMs, signal) => {
+      const answer = await command('cancel', spec, timeoutMs, signal);
+      // ssh leaves the file of a listener behind, and who connects there should not be told that somebody might answer.
+      if ((answer.ok || answer.refused) && spec[0] === '-L' && spec[1]?.startsWith('/'))
         rmSync(spec[1].split(':')[0] ?? '', { force: true });
       return answer;
     },
@@ -87,16 +100,13 @@ const privateDirectory = (): string => {
 };
 
 /** One command to the ssh that owns the socket. A stopped ssh never answers, so the answer has a deadline of our own. */
-const ask = async (file: string, args: string[], env: Environment, timeoutMs: number): Promise<ControlAnswer> => {
-  const { exitCode, stdout, stderr, timedOut } = await execa(file, args, {
-    stdin: 'ignore',
-    reject: false,
-    env,
-    extendEnv: false,
-    timeout: Math.ceil(timeoutMs),
-    killSignal: 'SIGKILL',
-    maxBuffer: 65_536,
+const ask = async (file: string, args: string[], { env, timeoutMs, signal }: Terms): Promise<ControlAnswer> => {
+  const { exitCode, stdout, stderr, timedOut, isCanceled } = await execa(file, args, {
+    ...{ stdin: 'ignore', reject: false, env, extendEnv: false },
+    ...{ timeout: Math.ceil(timeoutMs), killSignal: 'SIGKILL', maxBuffer: 65_536 },
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
   });
+  if (isCanceled) return { ok: false, refused: false, problem: 'ssh did not answer over its control socket in time' };
   const said = stderr.split('\n')[0]?.trim() ?? '';
   if (timedOut)
     return { ok: false, refused: false, problem: `ssh did not answer over its control socket within ${timeoutMs} ms` };
@@ -118,7 +128,7 @@ const askChannel = async (
   file: string,
   path: string,
   target: string,
-  { env, timeoutMs, signal }: { env: Environment; timeoutMs: number; signal: AbortSignal },
+  { env, timeoutMs, signal }: Terms & { readonly signal: AbortSignal },
 ): Promise<ChannelAnswer> => {
   const args = ['-F', 'none', '-v', '-o', 'ProxyCommand=false', '-S', path, '-W', target, 'x'];
   const client = execa(file, args, {

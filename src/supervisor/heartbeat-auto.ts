@@ -15,7 +15,7 @@ export const autoHeartbeat = (options: ChannelOptions, tag = ''): Heartbeat => {
   const pingInstead = async (why: string, signal: AbortSignal): Promise<void> => {
     options.log(info(`heartbeat: the server allows no loop (${why}); using a channel that it must refuse`));
     const ping = pingHeartbeat(options, tag);
-    await loop.leave?.();
+    await loop.leave?.(signal);
     loop.close();
     await ping.open(signal);
     inForce = ping;
@@ -42,7 +42,7 @@ export const autoHeartbeat = (options: ChannelOptions, tag = ''): Heartbeat => {
       }
       return inForce.beat(signal);
     },
-    leave: async () => inForce.leave?.(),
+    leave: async (signal) => inForce.leave?.(signal),
     close: () => inForce.close(),
   };
 };

@@ -20,8 +20,8 @@ export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Hear
   const ping = pingHeartbeat(options, tag);
   let isOpen = false;
 
-  const add = async (): Promise<string | null> => {
-    const added = await control.forward(way, options.timeoutMs);
+  const add = async (signal: AbortSignal): Promise<string | null> => {
+    const added = await control.forward(way, options.timeoutMs, signal);
     isOpen = added.ok;
     return added.ok ? null : added.problem;
   };
@@ -50,16 +50,16 @@ export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Hear
     sshArgs: [],
     open: async (signal) => {
       await loggedIn(control, signal);
-      await add();
+      await add(signal);
     },
     beat: async (signal) => {
-      const problem = isOpen ? null : await add();
+      const problem = isOpen ? null : await add(signal);
       if (problem !== null) return lost(problem);
       return judged(ask, ping.within, options.timeoutMs, signal);
     },
-    leave: async () => {
-      await control.cancel(way, options.timeoutMs);
-      await ping.leave?.();
+    leave: async (signal) => {
+      await control.cancel(way, options.timeoutMs, signal);
+      await ping.leave?.(signal);
     },
     close: () => ping.close(),
   };

@@ -38,9 +38,9 @@ export const forwardHeartbeat = (options: FarOptions, target: Endpoint, tag = ''
     sshArgs: [],
     open: async (signal) => loggedIn(control, signal),
     beat: (signal) => judged(ask, ping.within, options.timeoutMs, signal),
-    leave: async () => {
-      await channel.leave(options.timeoutMs);
-      await ping.leave?.();
+    leave: async (signal) => {
+      await channel.leave(options.timeoutMs, signal);
+      await ping.leave?.(signal);
     },
     close: () => ping.close(),
   };

@@ -38,10 +38,10 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
   };
 
   /** Adds both ways; null when they stand. */
-  const setUp = async (): Promise<Beat | null> => {
+  const setUp = async (signal: AbortSignal): Promise<Beat | null> => {
     options.expectNoise(2);
     ways.length = 0;
-    const port = await control.forward(wayBack, options.timeoutMs);
+    const port = await control.forward(wayBack, options.timeoutMs, signal);
     if (!port.ok && REFUSED.test(port.problem)) {
       refusal = port.problem;
       return refused('RemoteForwardFailed', `the server allows no loop: ${port.problem}`);
@@ -52,7 +52,7 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
       return missed(`expected a port number from ssh, got ${JSON.stringify(port.output)}`);
     ways.push(wayBack);
     const way = ['-L', `${out}:127.0.0.1:${port.output}`];
-    const added = await control.forward(way, options.timeoutMs);
+    const added = await control.forward(way, options.timeoutMs, signal);
     if (!added.ok) return missed(added.problem);
     ways.push(way);
     log(debug(`heartbeat: loop through port ${port.output} of the server`));
@@ -90,16 +90,16 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
     refusal: () => refusal,
     open: async (signal) => {
       await loggedIn(control, signal);
-      server = await listenForBack(echo);
-      await setUp();
+      server ??= await listenForBack(echo);
+      await setUp(signal);
     },
     beat: async (signal) => {
       if (server === null) return missed('ssh is not connected');
-      const problem = ways.length < 2 ? await setUp() : null;
+      const problem = ways.length < 2 ? await setUp(signal) : null;
       return problem ?? goRound(server, signal);
     },
-    leave: async () => {
-      for (const way of ways.splice(0)) await control.cancel(way, options.timeoutMs);
+    leave: async (signal) => {
+      for (const way of ways.splice(0)) await control.cancel(way, options.timeoutMs, signal);
     },
     close: () => {
       server?.close();

@@ -1,5 +1,5 @@
 import { type Glance, isFlowing, observeTraffic, type Traffic } from '../tunnel/traffic.ts';
-import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
+import { type Heartbeat, lost } from './heartbeat.ts';
 
 export type PatientOptions = {
   /** How long a beat may take while nothing else moves on the connection, ms. */
@@ -29,23 +29,34 @@ export const patientHeartbeat = (inner: Heartbeat, options: PatientOptions): Hea
   open: inner.open,
   ...(inner.leave === undefined ? {} : { leave: inner.leave }),
   close: inner.close,
-  beat: async (signal): Promise<Beat> => {
-    const enough = new AbortController();
-    // Not AbortSignal.any: the connection's signal would remember every beat for as long as it lives.
-    const end = () => enough.abort(signal.reason);
-    signal.addEventListener('abort', end, { once: true });
-    if (signal.aborted) end();
-    const beat = inner.beat(enough.signal).finally(() => signal.removeEventListener('abort', end));
-    const outcome = await Promise.race([beat, givenUp(beat, options)]);
-    if (outcome !== null) return outcome;
-    enough.abort(new Error('the beat is lost'));
-    await beat;
-    return lost(`no answer within ${options.timeoutMs} ms`);
-  },
+  beat: async (signal) =>
+    (await patiently(inner.beat, signal, options)) ?? lost(`no answer within ${options.timeoutMs} ms`),
 });
 
-/** Resolves with null when the beat has no hope any more; never, when it ends before. */
-const givenUp = (beat: Promise<Beat>, { timeoutMs, glance, onSlow }: PatientOptions): Promise<null> =>
+/**
+ * What `work` resolves with; null where it had to be ended, because it took longer than the timeout and nothing moved on the connection.
+ * Rejects as `work` does.
+ */
+export const patiently = async <T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+  options: PatientOptions,
+): Promise<T | null> => {
+  const enough = new AbortController();
+  // Not AbortSignal.any: the connection's signal would remember every beat for as long as it lives.
+  const end = () => enough.abort(signal.reason);
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  const result = work(enough.signal).finally(() => signal.removeEventListener('abort', end));
+  const first = await Promise.race([result, givenUp(result, options)]);
+  if (first !== null) return first;
+  enough.abort(new Error('no answer in time'));
+  await result.catch(() => {});
+  return null;
+};
+
+/** Resolves with null when the work has no hope any more; never, when it ends before. */
+const givenUp = (work: Promise<unknown>, { timeoutMs, glance, onSlow }: PatientOptions): Promise<null> =>
   new Promise((resolve) => {
     const begun = performance.now();
     let traffic: Traffic | null = null;
@@ -69,5 +80,5 @@ const givenUp = (beat: Promise<Beat>, { timeoutMs, glance, onSlow }: PatientOpti
     };
     again(Math.min(FIRST_LOOK_MS, timeoutMs / 2));
     const stop = () => clearTimeout(timer);
-    beat.then(stop, stop);
+    work.then(stop, stop);
   });

@@ -30,14 +30,14 @@ export const pingHeartbeat = (options: ChannelOptions, tag = ''): PingHeartbeat 
   };
 
   /** Asks ssh alone, not the server. */
-  const add = async (): Promise<string | null> => {
-    const added = await control.forward(way, options.timeoutMs);
+  const add = async (signal: AbortSignal): Promise<string | null> => {
+    const added = await control.forward(way, options.timeoutMs, signal);
     isOpen = added.ok;
     return added.ok ? null : added.problem;
   };
 
   const within = async (timeoutMs: number, signal: AbortSignal): Promise<Beat> => {
-    const problem = isOpen ? null : await add();
+    const problem = isOpen ? null : await add(signal);
     if (problem !== null) return missed(problem);
     const started = performance.now();
     options.expectNoise(1);
@@ -55,12 +55,12 @@ export const pingHeartbeat = (options: ChannelOptions, tag = ''): PingHeartbeat 
     sshArgs: [],
     open: async (signal) => {
       await loggedIn(control, signal);
-      await add();
+      await add(signal);
     },
     beat: (signal) => within(options.timeoutMs, signal),
     within,
-    leave: async () => {
-      if (isOpen) await control.cancel(way, options.timeoutMs);
+    leave: async (signal) => {
+      if (isOpen) await control.cancel(way, options.timeoutMs, signal);
     },
     close: () => {},
   };

@@ -26,7 +26,7 @@ export type Heartbeat = {
   /** One beat, over when it succeeded, failed or ran out of time; never rejects. */
   readonly beat: (signal: AbortSignal) => Promise<Beat>;
   /** Takes its forwards off a connection that lives on with another heartbeat. */
-  readonly leave?: () => Promise<void>;
+  readonly leave?: (signal: AbortSignal) => Promise<void>;
   /** Frees what this connection's beats used. */
   readonly close: () => void;
 };

@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs';
 import type { DocumentForward } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { pauseMs, type RetryLimits } from '../tunnel/backoff.ts';
@@ -158,10 +157,7 @@ const perform = async (
   // ssh's word is not taken for it where the kernel can be asked.
   const listens = listensOn(pid, forward.listen);
   if (verb === 'add') return listens === false ? { text: 'ssh added it but does not listen', refused: true } : null;
-  if (listens === true) return { text: 'ssh cancelled it but still listens', refused: false };
-  // ssh leaves the file behind, and whoever connects there should not be told that somebody might answer.
-  if ('path' in forward.listen) rmSync(forward.listen.path, { force: true });
-  return null;
+  return listens === true ? { text: 'ssh cancelled it but still listens', refused: false } : null;
 };
 
 /** What was not there to be cancelled is as good as cancelled. */

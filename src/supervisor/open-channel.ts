@@ -10,7 +10,7 @@ export type TargetChannel = {
   /** Opens a channel to the target and closes it: what did the server say? Never rejects. */
   readonly open: (timeoutMs: number, signal: AbortSignal) => Promise<ChannelAnswer>;
   /** Takes its forward off the living connection. */
-  readonly leave: (timeoutMs: number) => Promise<void>;
+  readonly leave: (timeoutMs: number, signal: AbortSignal) => Promise<void>;
 };
 
 export type TargetOptions = {
@@ -32,7 +32,7 @@ export const openChannel = ({ control, target, ping, path }: TargetOptions): Tar
   let isThere = false;
 
   const byListener = async (timeoutMs: number, signal: AbortSignal): Promise<ChannelAnswer> => {
-    const added = isThere ? ({ ok: true } as const) : await control.forward(way, timeoutMs);
+    const added = isThere ? ({ ok: true } as const) : await control.forward(way, timeoutMs, signal);
     if (!added.ok) return { is: 'Silent', problem: added.problem };
     isThere = true;
     try {
@@ -54,8 +54,8 @@ export const openChannel = ({ control, target, ping, path }: TargetOptions): Tar
         : control
             .channel(endpointText(target), timeoutMs, signal)
             .catch((problem: unknown): ChannelAnswer => ({ is: 'Silent', problem: errorText(problem) })),
-    leave: async (timeoutMs) => {
-      if (isThere) await control.cancel(way, timeoutMs);
+    leave: async (timeoutMs, signal) => {
+      if (isThere) await control.cancel(way, timeoutMs, signal);
     },
   };
 };

@@ -8,7 +8,7 @@ import { echoHeartbeat } from './heartbeat-echo.ts';
 import { forwardHeartbeat } from './heartbeat-forward.ts';
 import { loopHeartbeat } from './heartbeat-loop.ts';
 import type { FarOptions } from './heartbeat-options.ts';
-import { LONGEST_BEAT_MS, type PatientOptions, patientHeartbeat } from './heartbeat-patient.ts';
+import { LONGEST_BEAT_MS, type PatientOptions, patientHeartbeat, patiently } from './heartbeat-patient.ts';
 import { pingHeartbeat } from './heartbeat-ping.ts';
 import type { Refusals } from './refusals.ts';
 import type { ResidentConfig } from './resident-config.ts';
@@ -41,21 +41,20 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
   });
   const far = farWith(() => config().timeoutMs);
   const unhurried = farWith(() => LONGEST_BEAT_MS);
-  const patiently = (inner: Heartbeat): Heartbeat =>
-    patientHeartbeat(inner, {
-      get timeoutMs() {
-        return config().timeoutMs;
-      },
-      ...traffic,
-    });
+  const patience: PatientOptions = {
+    get timeoutMs() {
+      return config().timeoutMs;
+    },
+    ...traffic,
+  };
   const make = (plan: HeartbeatPlan, tag: string): Heartbeat => {
     switch (plan.method) {
       case 'Auto':
-        return patiently(autoHeartbeat(unhurried, tag));
+        return patientHeartbeat(autoHeartbeat(unhurried, tag), patience);
       case 'Loop':
-        return patiently(loopHeartbeat(unhurried, tag));
+        return patientHeartbeat(loopHeartbeat(unhurried, tag), patience);
       case 'Ping':
-        return patiently(pingHeartbeat(unhurried, tag));
+        return patientHeartbeat(pingHeartbeat(unhurried, tag), patience);
       // These two ask for more than the server: they tell by their own timeout which of the two is silent.
       case 'Echo':
         return echoHeartbeat(far, plan.port, tag);
@@ -68,16 +67,35 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
   let plan = heartbeatPlan(config().document);
   let inForce = make(plan, '');
   let swaps = 0;
+  /** The method in force took over on the living connection, and is not ready yet. */
+  let opening = false;
 
-  const swap = async (to: HeartbeatPlan, signal: AbortSignal): Promise<void> => {
-    const old = inForce;
-    plan = to;
-    swaps++;
-    inForce = make(to, `-${swaps}`);
-    log.line(6, 'heartbeat: another method on the living connection', { method: to.method });
-    await old.leave?.();
-    old.close();
-    await inForce.open(signal);
+  /** The method that the configuration asks for is ready to beat; false where the connection gave no answer in time. */
+  const follow = async (signal: AbortSignal): Promise<boolean> => {
+    const wanted = heartbeatPlan(config().document);
+    const changed = JSON.stringify(wanted) !== JSON.stringify(plan);
+    if (!changed && !opening) return true;
+    const old = changed ? inForce : null;
+    if (changed) {
+      plan = wanted;
+      swaps++;
+      inForce = make(wanted, `-${swaps}`);
+      opening = true;
+      log.line(6, 'heartbeat: another method on the living connection', { method: wanted.method });
+    }
+    const ready = await patiently(
+      async (enough) => {
+        await old?.leave?.(enough);
+        old?.close();
+        enough.throwIfAborted();
+        await inForce.open(enough);
+        opening = false;
+        return true;
+      },
+      signal,
+      patience,
+    );
+    return ready !== null;
   };
 
   return {
@@ -87,9 +105,8 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
     sshArgs: [],
     open: (signal) => inForce.open(signal),
     beat: async (signal) => {
-      const wanted = heartbeatPlan(config().document);
       try {
-        if (JSON.stringify(wanted) !== JSON.stringify(plan)) await swap(wanted, signal);
+        if (!(await follow(signal))) return lost(`no answer within ${config().timeoutMs} ms`);
       } catch (problem) {
         return lost(errorText(problem));
       }

@@ -238,4 +238,17 @@ describe.concurrent('heartbeat of the resident supervisor', { timeout: 600_000 }
     const sockets = readdirSync(join(resident.root, dir)).filter((name) => name !== 'ctl');
     expect(sockets.map((name) => name.replace(/-\d+$/, '')).sort()).toEqual(['echo', 'out']);
   });
+
+  it('another method while ssh stands still: noticed like any silence, and the next ssh has it', async (context) => {
+    await turn(context);
+    const { expect } = context;
+    const forwards = await anywhere();
+    const resident = await residentIn(context, await sshdIn(context), { forwards, heartbeat: BEAT });
+    await connected(resident);
+    await noticesTheEnd(resident, async () => {
+      signal(await sshOf(resident), 'SIGSTOP');
+      resident.configure({ forwards, heartbeat: { ...BEAT, method: 'Ping' } });
+    });
+    expect((await connected(resident)).heartbeatMethod).toBe('Ping');
+  });
 });
