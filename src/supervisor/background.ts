@@ -16,9 +16,9 @@ export const isInBackground = (env: Record<string, string | undefined>): boolean
 
 /**
  * Goes to the background as daemon(3) does: a session of its own, working directory /, no standard streams. Resolves with the exit
- * code for the foreground once the background has started or said why it cannot; its words go to `say`.
+ * code for the foreground once the background has started or said why it cannot; its words go to `say`. `more`: of its environment.
  */
-export const goToBackground = (say: (text: string) => void): Promise<number> =>
+export const goToBackground = (say: (text: string) => void, more: Record<string, string>): Promise<number> =>
   new Promise((resolve) => {
     // 1.4g opens its log before it leaves the user's directory, and its pid file after that.
     const { AUTOSSH_LOGFILE } = process.env;
@@ -27,7 +27,7 @@ export const goToBackground = (say: (text: string) => void): Promise<number> =>
       cwd: '/',
       detached: true,
       stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-      env: { ...process.env, ...logFile, [MARK]: '1' },
+      env: { ...process.env, ...logFile, ...more, [MARK]: '1' },
     });
     let report = '';
     child.on('error', (problem) => {

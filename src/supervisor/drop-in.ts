@@ -6,6 +6,7 @@ import { type AutosshSettings, DEFAULTS, parseAutosshEnv } from '../tunnel/autos
 import { LOG_ERR, type LogLine } from '../tunnel/log-line.ts';
 import { type Monitor, parseMonitor } from '../tunnel/monitor.ts';
 import { goToBackground, isInBackground, reportToForeground } from './background.ts';
+import { takeOwnMalloc } from './own-malloc.ts';
 import { writePidFile } from './pid-file.ts';
 import { superviseClassic } from './supervise-classic.ts';
 import { errorText } from './system-error.ts';
@@ -21,6 +22,7 @@ const FLUSH_MS = 1_000;
  */
 export const runDropIn = async (argv: readonly string[], env: Record<string, string | undefined>): Promise<number> => {
   const stderr = createSink(2);
+  const malloc = takeOwnMalloc(env);
   const background = isInBackground(env);
   let log: ClassicLog | null = null;
   let pidFile: { remove: () => void } | null = null;
@@ -63,7 +65,8 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
     if (!parsedMonitor.ok) return refuse(parsedMonitor.problem);
     const { monitor } = parsedMonitor;
     // The rest, log lines included, is the background's; 1.4g's first lines come from the foreground.
-    if (command.background && !background) return await goToBackground((text) => stderr.write(`autossh: ${text}\n`));
+    if (command.background && !background)
+      return await goToBackground((text) => stderr.write(`autossh: ${text}\n`), malloc);
 
     const { line } = log;
     const timeoutMs = netTimeoutMs(settings, line, [...parsedEnv.notes, ...parsedMonitor.notes]);

@@ -214,6 +214,38 @@ describe.concurrent('ssh-agent', () => {
   });
 });
 
+describe.concurrent('the environment of ssh', () => {
+  const environmentOf = ({ pid }: Process): string[] =>
+    readFileSync(`/proc/${pid}/environ`, 'latin1')
+      .split('\0')
+      .filter((one) => /MALLOC/.test(one));
+
+  it('has nothing of what the launcher sets for our own memory, in front and in the background', async (context) => {
+    const { expect } = context;
+    const sshd = await sshdIn(context);
+    const front = autosshIn(context, { args: tunnelArgs(sshd) });
+    expect(environmentOf(await front.ssh())).toEqual([]);
+    expect(environmentOf(await until('autossh', () => processOf(front.pid)))).toHaveLength(3);
+    const pidFile = join(sshd.dir, 'pid');
+    const back = autosshIn(context, { args: ['-f', ...tunnelArgs(sshd)], env: { AUTOSSH_PIDFILE: pidFile } });
+    expect(await back.ended()).toMatchObject({ code: 0 });
+    const background = await until('the background', () => processOf(Number(readFileSync(pidFile, 'utf8'))));
+    const ssh = await until('ssh', () => descendantsOf(background.pid).find(({ name }) => name === 'ssh'));
+    expect(environmentOf(background)).toHaveLength(3);
+    expect(environmentOf(ssh)).toEqual([]);
+    signal(background, 'SIGTERM');
+    await until('its end', () => !isAlive(background));
+  });
+
+  it('has what the user set', async (context) => {
+    const autossh = autosshIn(context, {
+      args: tunnelArgs(await sshdIn(context)),
+      env: { MALLOC_TRIM_THRESHOLD_: '131072' },
+    });
+    context.expect(environmentOf(await autossh.ssh())).toEqual(['MALLOC_TRIM_THRESHOLD_=131072']);
+  });
+});
+
 const agentsOf = (autossh: Autossh): Process[] => descendantsOf(autossh.pid).filter((one) => one.name === 'ssh-agent');
 
 /** ssh has been started and is still there. */

@@ -25,7 +25,7 @@ const LEAN = `--max-semi-space-size=1 --v8-pool-size=0 --expose-gc ${NO_DEBUGGER
 const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o])};';
 
 /**
- * A sidecar does nothing that a compiler could make faster, and without one 8 MB of code of Node are never touched (`--jitless` would
+ * A supervisor does nothing that a compiler could make faster, and without one 8 MB of code of Node are never touched (`--jitless` would
  * warn on stderr about WebAssembly). One arena of malloc in glibc holds less air than one for each thread; and what V8 needs to read the
  * program, blocks of 32 kB and more, goes back to the system only if malloc is told never to raise the size it asks the system for.
  * The controller reads lists of megabytes once and keeps little of them: compact its heap (--optimize-for-size), and have malloc give
@@ -33,12 +33,15 @@ const NODE_20 = 'Set.prototype.union??=function(o){return new Set([...this,...o]
  */
 const BY_COMMAND = [
   'case $1 in',
-  'sidecar) F="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_MMAP_THRESHOLD_=32768;;',
+  'sidecar|run) F="--no-opt --no-maglev --no-sparkplug"; export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_MMAP_THRESHOLD_=32768;;',
   'controller) F=--optimize-for-size; export MALLOC_TRIM_THRESHOLD_=131072;;',
   '*) F=;; esac; ',
 ].join(' ');
+/** For the drop-in too; ssh does not get to see it (src/supervisor/own-malloc.ts), and settings of the user's come first. */
+const OWN_MALLOC =
+  '[ "${MALLOC_TRIM_THRESHOLD_+x}${MALLOC_MMAP_THRESHOLD_+x}" ] || export AUTOSSH_MALLOC=1 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_MMAP_THRESHOLD_=32768; ';
 const binaries: readonly Binary[] = [
-  { name: 'autossh', flags: LEAN },
+  { name: 'autossh', flags: LEAN, prelude: OWN_MALLOC },
   { name: 'autossh-operator', flags: `${LEAN} $F`, prelude: BY_COMMAND },
 ];
 /** Commands of autossh-operator, which it loads when they are asked for. */
