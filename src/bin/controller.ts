@@ -11,12 +11,13 @@ Serves the webhook and reconciles SshTunnels. The chart starts it.
 
   --image IMAGE                  image of the sidecars
   --image-pull-policy POLICY     Always, IfNotPresent (the default) or Never
-  --webhook-service NAME         Service in front of the webhook (autossh-operator-webhook)
+  --webhook-service NAME         Service in front of the webhook (autossh-operator)
   --webhook-configuration NAME   the MutatingWebhookConfiguration (autossh-operator)
-  --certificate-secret NAME      Secret of the webhook's certificate (autossh-operator-webhook)
+  --certificate-secret NAME      Secret of the webhook's certificate (autossh-operator-certificate)
   --webhook-port PORT            9443
   --health-port PORT             8081
   --metrics-port PORT            8080
+  --log-format FORMAT            json or pretty; default: pretty on a terminal, else json
 `;
 const command = { command: 'controller', usage };
 

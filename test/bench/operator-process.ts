@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { ControlPlane } from '../support/cluster/index.ts';
-import { freePort } from '../support/cluster/ports.ts';
 import { type Daemon, startDaemon } from '../support/cluster/process.ts';
+import { freePort } from '../support/port.ts';
 import { until } from '../support/until.ts';
 
 /** The built operator, run as in a cluster. */

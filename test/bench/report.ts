@@ -21,15 +21,19 @@ const TEXT_FILE = 'docs/benchmarks.md';
 /** In this order. */
 const SECTIONS = ['drop-in', 'resident', 'controller'] as const;
 
-/** Puts one bench's results into docs/benchmarks.json, and renders docs/benchmarks.md anew from it; the other benches' stay. */
+/**
+ * Puts one bench's results into docs/benchmarks.json, and renders docs/benchmarks.md anew from it; the other benches' stay. A run with
+ * options of its own is only shown: the docs have what the goals are about.
+ */
 export const report = (id: (typeof SECTIONS)[number], section: Section): void => {
   const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.version}`;
   const old = existsSync(JSON_FILE) ? (JSON.parse(readFileSync(JSON_FILE, 'utf8')) as Record<string, Stored>) : {};
   const all = { ...old, [id]: { date: new Date().toISOString(), machine, ...section } };
   const stored = SECTIONS.flatMap((name) => (all[name] === undefined ? [] : [all[name]]));
+  console.log(render(all[id] as Stored).join('\n'));
+  if (process.argv.length > 2) return console.log(`\n${TEXT_FILE} stays as it was: this was no run with the defaults`);
   writeFileSync(JSON_FILE, `${JSON.stringify(all, null, 2)}\n`);
   writeFileSync(TEXT_FILE, ['# Benchmarks', ...stored.flatMap(render), ''].join('\n'));
-  console.log(render(all[id] as Stored).join('\n'));
 };
 
 const render = ({ title, about, date, machine, table, goals }: Stored): string[] => [

@@ -59,7 +59,8 @@ const main = async (): Promise<void> => {
     const mend = await world.cutBastion();
     const cut = performance.now();
     await until('the minute', async () => performance.now() - cut > 60_000 || undefined, { seconds: 120 });
-    say(`   while it is cut: ${(await world.query()) === null ? 'no answer, as it should be' : 'an answer?'}`);
+    const meanwhile = await world.query();
+    say(`   while it is cut: ${meanwhile === null ? 'no answer, as it should be' : `an answer? ${meanwhile}`}`);
     await mend();
     const ms = await world.answered();
     results.push(['the network cut for a minute, from its mending on', ms]);
@@ -70,9 +71,11 @@ const main = async (): Promise<void> => {
     say('   -> job/nightly: complete');
     title('Recovered');
     for (const [name, ms] of results) say(`   ${name.padEnd(54)} ${seconds(ms)}`);
-    const restarts = Object.entries(await world.restarts()).map(([name, count]) => `${name}: ${count}`);
-    say(`   Restarts of containers: ${restarts.join(', ')}`);
+    const restarts = Object.entries(await world.restarts());
+    say(`   Restarts of containers: ${restarts.map(([name, count]) => `${name}: ${count}`).join(', ')}`);
     say(indented(await world.kubectl('-n', 'shop', 'get', 'sshtunnels,pods')));
+    if (meanwhile !== null || restarts.some(([, count]) => count > 0))
+      throw new Error('expected no answer through a cut network and no restart of any container; see above');
     if (options.keep) await keep(cluster.programs.kubectl, cluster.kubeconfig);
   } finally {
     watching.stop?.();

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { CHART, NAMESPACE, OPERATOR, RELEASE } from '../support/chart.ts';
 import { chartClients } from '../support/chart-clients.ts';
 import { upApiServer } from '../support/cluster/index.ts';
-import { freePort } from '../support/cluster/ports.ts';
 import { startDaemon } from '../support/cluster/process.ts';
+import { freePort } from '../support/port.ts';
 import { until } from '../support/until.ts';
 
 const root = resolve(import.meta.dirname, '../..');

@@ -15,11 +15,14 @@ let drawn = STEP * Math.floor((Math.random() * SHARE) / STEP);
  * that this one is for may not listen yet. It is even, and nobody else draws the one above it.
  */
 export const freePort = async (host = '127.0.0.1'): Promise<number> => {
-  for (;;) {
+  for (let tries = 0; tries < SHARE / STEP; tries++) {
     drawn += STEP;
     const port = first + (drawn % SHARE);
     if (await canBind(host, port)) return port;
   }
+  throw new Error(
+    `expected a free port of ${host} from ${first} to ${first + SHARE - 1}; got none: what listens there? (ss -ltn)`,
+  );
 };
 
 /** Whether a server could listen there now. */

@@ -129,11 +129,13 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
       );
     },
     killSsh: async (signal) => {
-      const script = `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = ssh ] && kill -${signal} "\${p#/proc/}"; done; true`;
+      const script = `n=0; for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = ssh ] && kill -${signal} "\${p#/proc/}" && n=$((n+1)); done; echo $n`;
       for (const pod of (await kubectl('-n', 'shop', 'get', 'pods', '-l', 'app=orders', '-o', 'name'))
         .trim()
-        .split('\n'))
-        await kubectl('-n', 'shop', 'exec', pod, '-c', 'autossh-orders-db', '--', 'sh', '-c', script);
+        .split('\n')) {
+        const struck = await kubectl('-n', 'shop', 'exec', pod, '-c', 'autossh-orders-db', '--', 'sh', '-c', script);
+        if (Number(struck) < 1) throw new Error(`expected an ssh in ${pod} to send SIG${signal} to; found none`);
+      }
     },
     deleteBastion: async () => {
       await kubectl('-n', 'dmz', 'delete', 'pod', '-l', 'app=bastion', '--wait=true');

@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
+import { freePort } from '../port.ts';
 import { type Credentials, issue, type KeyPair, kubeconfig, makeServiceAccountKey, readCredentials } from './certs.ts';
 import { startEtcd } from './etcd.ts';
-import { freePort } from './ports.ts';
 import { type Daemon, startDaemon } from './process.ts';
 import type { Run } from './runs.ts';
 import { Hopeless, until } from './until.ts';

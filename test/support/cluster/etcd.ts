@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { freePort } from './ports.ts';
+import { freePort } from '../port.ts';
 import { startDaemon } from './process.ts';
 import type { Run } from './runs.ts';
 import { Hopeless, until } from './until.ts';

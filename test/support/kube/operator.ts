@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { ControlPlane } from '../cluster/index.ts';
-import { freePort } from '../cluster/ports.ts';
 import { type Daemon, startDaemon } from '../cluster/process.ts';
+import { freePort } from '../port.ts';
 
 const program = resolve(import.meta.dirname, '../../../dist/autossh-operator.cjs');
 
