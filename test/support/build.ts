@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 
@@ -53,12 +53,16 @@ export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
   await mkdir(outdir, { recursive: true });
   for (const binary of binaries) {
     const { name } = binary;
-    const outfile = `${outdir}/${name}.cjs`;
-    await rm(outfile, { force: true });
-    await writeFile(outfile, launcher(binary) + NODE_20 + (await bundle(name, version)));
-    await chmod(outfile, 0o755);
+    await put(`${outdir}/${name}.cjs`, launcher(binary) + NODE_20 + (await bundle(name, version)), 0o755);
   }
-  for (const name of parts) await writeFile(`${outdir}/${name}.cjs`, await bundle(name, version));
+  for (const name of parts) await put(`${outdir}/${name}.cjs`, await bundle(name, version), 0o644);
+};
+
+/** In place at once: another run in this checkout may be starting the program that is there. */
+const put = async (file: string, content: string, mode: number): Promise<void> => {
+  const next = `${file}.${process.pid}`;
+  await writeFile(next, content, { mode });
+  await rename(next, file);
 };
 
 /** The code of src/bin/NAME.ts with all it imports; what it imports dynamically stays a file beside it. */
