@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 
@@ -61,7 +61,8 @@ export const buildAll = async (outdir = `${root}dist`): Promise<void> => {
 /** In place at once: another run in this checkout may be starting the program that is there. */
 const put = async (file: string, content: string, mode: number): Promise<void> => {
   const next = `${file}.${process.pid}`;
-  await writeFile(next, content, { mode });
+  await writeFile(next, content);
+  await chmod(next, mode);
   await rename(next, file);
 };
 
