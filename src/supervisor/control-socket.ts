@@ -9,6 +9,8 @@ export type ControlSocket = {
   readonly dir: string;
   /** Path of the control socket itself. */
   readonly path: string;
+  /** Whether it was ever there: ssh makes it when it has logged in, and takes it away when it ends. */
+  readonly seen: { login: boolean };
   /** Options for the ssh that is to own the socket. */
   readonly masterArgs: readonly string[];
   /** Adds one forward to the living connection; resolves to what ssh printed (the port, for a listen port 0). */
@@ -61,12 +63,13 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
   ): Promise<ControlAnswer> => {
     const args = ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'];
     const answer = last.then(() => ask(sshPath, args, { env, timeoutMs, signal }));
-    last = answer;
+    last = answer.catch(() => {});
     return answer;
   };
   return {
     dir,
     path,
+    seen: { login: false },
     masterArgs: [
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${path}`, '-o', 'ControlPersist=no'],
       ...['-o', 'StreamLocalBindUnlink=yes'],

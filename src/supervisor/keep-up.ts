@@ -167,7 +167,8 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const remember = ({ attempts, pauseMs, lastFailure }: Tunnel): void =>
     saved.save(config.document, { reason: lastFailure?.reason ?? 'Unknown', attempts, dueAt: Date.now() + pauseMs });
 
-  const method = (): string => current?.heartbeat.method ?? 'None';
+  /** Before the first connection: what is configured. */
+  const method = (): string => current?.heartbeat.method ?? config.document.heartbeat.method;
 
   /** Forwards are probed as they are in force now, and only while a connection has them. */
   const probe = (): void => probes.follow(config.document, state.sessionUp ? (current?.control ?? null) : null);
@@ -187,9 +188,12 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     const left = connectedAt + config.maxLifetimeMs - performance.now();
     recycle = setTimeout(replace, Math.min(Math.max(left, 0), 0x7fffffff));
   };
+  let tickedAt = performance.now();
   const tick = setInterval(() => {
-    if (state.connected) metrics.connectedFor(TICK_MS / 1000);
-    metrics.method(method());
+    const now = performance.now();
+    if (state.connected) metrics.connectedFor((now - tickedAt) / 1000);
+    tickedAt = now;
+    if (current !== undefined) metrics.method(method());
   }, TICK_MS);
 
   const apply = (): void => {
@@ -252,6 +256,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const unwell = (): string | null =>
     unwellReason(running.tunnel(), state, {
       ...config,
+      periodMs: Math.max(config.periodMs, config.firstBeatMs),
       ...{ timeoutMs: BEAT_STEPS * config.timeoutMs, killGraceMs: KILL_GRACE_MS },
       connectDeadlineMs: connectDeadlineMs(config),
       quietMs: performance.now() - lastEventAt,

@@ -14,7 +14,8 @@ export const listenForBack = (path: string): Promise<Server> =>
       // Nobody has business here between the beats.
       if (server.listenerCount('connection') === 1) guest.destroy();
     });
-    server.once('error', reject);
+    // Stays: an error that comes later, as when the process has no descriptors left, is told by the beat that does not come back.
+    server.on('error', reject);
     server.listen(path, () => resolve(server));
   });
 

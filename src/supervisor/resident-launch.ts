@@ -51,6 +51,7 @@ export const launchResident = async (
       env: childEnv,
       attached: false,
       control,
+      loggedIn: () => control.seen.login,
       heartbeat: onControlSocket(control, heartbeat),
       hints,
     };

@@ -13,7 +13,7 @@ import {
   type TimerName,
   type Tunnel,
 } from '../tunnel/machine.ts';
-import type { Heartbeat } from './heartbeat.ts';
+import { type Heartbeat, lost } from './heartbeat.ts';
 import { type SshProcess, startSsh } from './ssh-process.ts';
 import { isNoise } from './stderr-relay.ts';
 import { createTimers } from './timers.ts';
@@ -25,6 +25,8 @@ export type Launch = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly attached: boolean;
   readonly heartbeat: Heartbeat;
+  /** Whether this ssh has logged in, also where its heartbeat is not ready yet. */
+  readonly loggedIn?: () => boolean;
   /** What is known here of a failure beyond ssh's own words, by its reason. */
   readonly hints?: Readonly<Partial<Record<Reason, string>>>;
 };
@@ -195,14 +197,14 @@ export const runTunnel = (options: RunOptions): Running => {
   const explain = (
     lines: string[],
     exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
-    { hints }: Launch,
+    { hints, loggedIn }: Launch,
   ): Pick<Exit, 'reason' | 'detail' | 'amended'> => {
     if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
     const verdict = classify({
       lines,
       exitCode: exit.code,
       signal: exit.signal,
-      connected: tunnel.connectedAt !== null,
+      connected: tunnel.connectedAt !== null || (loggedIn?.() ?? false),
       remoteForwardWorkedBefore: options.remoteForwardWorkedBefore?.() ?? false,
     });
     const hint = hints?.[verdict.reason];
@@ -217,7 +219,9 @@ export const runTunnel = (options: RunOptions): Running => {
   const beat = (): void => {
     const mine = connection.signal;
     if (heartbeat === null) return;
-    void heartbeat.beat(mine).then((result) => {
+    // A beat never rejects; should one do so all the same, it proved nothing, and nobody else is to suffer for it.
+    const beaten = heartbeat.beat(mine).catch((problem: unknown) => lost((problem as Error).message));
+    void beaten.then((result) => {
       if (mine.aborted) return;
       dispatch(
         result.ok

@@ -46,6 +46,9 @@ export const startAgent = (env: Env): Agent => {
   };
 };
 
+/** It says so within milliseconds; one that is silent for this long will not serve. */
+const READY_MS = 10_000;
+
 /** An ssh-agent of ours. */
 export type RunningAgent = {
   /** Resolves when it listens (true), or will not (false). */
@@ -68,6 +71,7 @@ export const spawnAgent = (socket: string, env: Env): RunningAgent | null => {
     child.stdout?.once('data', () => resolve(true));
     child.once('exit', () => resolve(false));
     child.once('error', () => resolve(false));
+    setTimeout(() => resolve(false), READY_MS).unref();
   });
   child.unref();
   if (child.stdout instanceof Socket) child.stdout.unref();

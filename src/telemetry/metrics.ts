@@ -34,7 +34,8 @@ export type TunnelMetrics = {
 };
 
 /** Fresh round trips take milliseconds; a beat that takes seconds is nearly lost. */
-const RTT_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** Up to 5 s for links that are well; a beat on a saturated one is waited for while bytes flow. */
+const RTT_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /** The metrics of one tunnel. Every series that can matter to an alert exists from the start, at 0. */
 export const createTunnelMetrics = (tunnel: string, version: string, reasons: readonly string[]): TunnelMetrics => {

@@ -81,6 +81,8 @@ export type Tunnel = {
   readonly alarmAt: number | null;
   /** A beat is under way. */
   readonly beating: boolean;
+  /** Beats that came back on this connection. */
+  readonly beats: number;
   /** Beats that failed in a row. */
   readonly failedBeats: number;
   readonly next: Next | null;
@@ -143,6 +145,7 @@ export const newTunnel = (bornAt: number): Tunnel => ({
   pid: null,
   alarmAt: null,
   beating: false,
+  beats: 0,
   failedBeats: 0,
   next: null,
   lastFailure: null,
@@ -220,7 +223,7 @@ const launch: Cell = (tunnel, _event, now) =>
     tunnel,
     {
       ...{ state: 'Connecting', starts: tunnel.starts + 1, startedAt: now.at },
-      ...{ pid: null, connectedAt: null, pauseMs: 0, waitUntil: null },
+      ...{ pid: null, connectedAt: null, beats: 0, pauseMs: 0, waitUntil: null },
     },
     { do: 'clear', name: 'wait' },
     { do: 'spawn' },
@@ -253,8 +256,9 @@ const beat: Cell = (tunnel) =>
 const beatOk: Cell = (tunnel, _event, now, policy) => {
   // The beat of an ssh that is gone says nothing of this one.
   if (!tunnel.beating) return { tunnel, effects: [] };
-  const alarmAt = policy.nextAlarmAt({ ...tunnel, failedBeats: 0 }, now);
-  const changes = { beating: false, failedBeats: 0, lastFailure: null, alarmAt };
+  const beats = tunnel.beats + 1;
+  const alarmAt = policy.nextAlarmAt({ ...tunnel, beats, failedBeats: 0 }, now);
+  const changes = { beating: false, beats, failedBeats: 0, lastFailure: null, alarmAt };
   const isFirst = tunnel.state === 'Connecting';
   return stay(
     tunnel,

@@ -6,7 +6,7 @@ export type ResidentPolicyOptions = {
   readonly bornAt: number;
   /** Time between beats, ms. */
   readonly periodMs: number;
-  /** Time from "connected" to the first beat, ms. */
+  /** Time from the first beat of a connection, which proves it and comes at once, to the second, ms. */
   readonly firstBeatMs: number;
   /** Failed beats in a row that end an ssh; between them the next beat comes at once. */
   readonly failureThreshold: number;
@@ -27,15 +27,19 @@ const AGAIN_MS = 250;
  * connection that ends is replaced at once; everything else is retried by the class of its reason (backoff.ts).
  */
 export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
-  failureThreshold: options.failureThreshold,
-  connectDeadlineMs: options.connectDeadlineMs,
+  // Asked for at each decision: a configuration may change them on a living connection.
+  get failureThreshold() {
+    return options.failureThreshold;
+  },
+  get connectDeadlineMs() {
+    return options.connectDeadlineMs;
+  },
   killGraceMs: options.killGraceMs,
   lifetimeEndsAt: null,
   stopCode: 0,
   firstAlarmAt: () => null,
-  nextAlarmAt: (tunnel, now) =>
-    now.at +
-    (tunnel.failedBeats > 0 ? AGAIN_MS : tunnel.state === 'Connecting' ? options.firstBeatMs : options.periodMs),
+  nextAlarmAt: ({ beats, failedBeats }, now) =>
+    now.at + (failedBeats > 0 ? AGAIN_MS : ([0, options.firstBeatMs][beats] ?? options.periodMs)),
   beforeStart: (tunnel, now) => ({ go: true, pauseMs: pauseBefore(tunnel, now, options), changes: {} }),
   afterExit: (tunnel, exit, now) => ({
     next: { to: 'restart' },

@@ -31,7 +31,10 @@ export const report = (id: (typeof SECTIONS)[number], section: Section): void =>
   const all = { ...old, [id]: { date: new Date().toISOString(), machine, ...section } };
   const stored = SECTIONS.flatMap((name) => (all[name] === undefined ? [] : [all[name]]));
   console.log(render(all[id] as Stored).join('\n'));
-  if (process.argv.length > 2) return console.log(`\n${TEXT_FILE} stays as it was: this was no run with the defaults`);
+  if (process.argv.length > 2) {
+    console.log(`\n${TEXT_FILE} stays as it was: this was no run with the defaults`);
+    return;
+  }
   writeFileSync(JSON_FILE, `${JSON.stringify(all, null, 2)}\n`);
   writeFileSync(TEXT_FILE, ['# Benchmarks', ...stored.flatMap(render), ''].join('\n'));
 };

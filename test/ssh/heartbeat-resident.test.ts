@@ -251,4 +251,31 @@ describe.concurrent('heartbeat of the resident supervisor', { timeout: 600_000 }
     });
     expect((await connected(resident)).heartbeatMethod).toBe('Ping');
   });
+
+  it('AUTOSSH_FIRST_POLL: the second beat comes as soon as it says', async (context) => {
+    await turn(context);
+    const env = { AUTOSSH_POLL: '600', AUTOSSH_FIRST_POLL: '1' };
+    const resident = await residentIn(context, await sshdIn(context), { forwards: await anywhere(), env });
+    const { lastHeartbeat } = await connected(resident);
+    await resident.shows('the second beat', (status) => status.lastHeartbeat !== lastHeartbeat);
+  });
+
+  it('another failureThreshold is in force for the living connection', async (context) => {
+    await turn(context);
+    const { expect } = context;
+    const forwards = await anywhere();
+    const heartbeat = { periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2 };
+    const resident = await residentIn(context, await sshdIn(context), { ...debug, forwards, heartbeat });
+    await connected(resident);
+    resident.configure({ forwards, heartbeat: { ...heartbeat, failureThreshold: 100 } }, { generation: 2 });
+    await resident.shows('it to be read', ({ generation }) => generation === 2);
+    const ssh = await sshOf(resident);
+    signal(ssh, 'SIGSTOP');
+    await until('five beats to fail', () => resident.log().filter(({ msg }) => msg === 'heartbeat failed').length > 4);
+    expect((await resident.status()).sshStarts).toBe(1);
+    signal(ssh, 'SIGCONT');
+    const { lastHeartbeat } = await resident.status();
+    await resident.shows('a beat', (status) => status.lastHeartbeat !== lastHeartbeat);
+    expect(await resident.status()).toMatchObject({ connected: true, sshStarts: 1 });
+  });
 });

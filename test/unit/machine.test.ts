@@ -364,7 +364,10 @@ describe('new times', () => {
   };
   const retimed = (tunnel: Tunnel, change: Partial<ResidentPolicyOptions>) =>
     step(tunnel, { type: 'retimed' }, { at: 1_000, random: 0.5 }, residentPolicy({ ...options, ...change }));
-  const beats = (alarmAt: number | null): Tunnel => ({ ...newTunnel(0), state: 'Connected', connectedAt: 0, alarmAt });
+  const beats = (alarmAt: number | null): Tunnel => ({
+    ...newTunnel(0),
+    ...{ state: 'Connected', connectedAt: 0, beats: 2, alarmAt },
+  });
   const waits: Tunnel = {
     ...{ ...newTunnel(0), state: 'Waiting', pauseMs: 200_000, waitUntil: 200_000 },
     ...{ lastFailure: { reason: 'AuthFailed', detail: '' }, attempts: { network: 0, port: 0, auth: 8 } },
