@@ -89,6 +89,8 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
   const oneByOne = queue();
   let wanted: readonly LocalTunnel[] = [];
   let born = 0;
+  /** Those whose tunnel is gone, too: they may take their time, or stand still. */
+  const processes = new Set<Kept>();
 
   const start = (tunnel: LocalTunnel): void => {
     const directory = makeTunnelDirectory(join(base, String(born++)));
@@ -112,7 +114,9 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
     const onLost = (why: string, pauseMs: number) =>
       log.line(3, 'its supervisor ended; it is started again', { tunnel: tunnel.id, why, pauseMs });
     const childEnv = { ...env, [TUNNEL_VARIABLE]: undefined, TMPDIR: join(directory.path, TEMPORARY) };
-    running.set(tunnel.id, { tunnel, generation: 1, directory, kept: keepProcess({ args, env: childEnv, onLost }) });
+    const kept = keepProcess({ args, env: childEnv, onLost });
+    processes.add(kept);
+    running.set(tunnel.id, { tunnel, generation: 1, directory, kept });
   };
 
   /** Ports that are promised: to other tunnels' probes, and to forwards. */
@@ -124,7 +128,10 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
 
   const end = (id: string, { kept, directory }: Running): void => {
     running.delete(id);
-    const ended = kept.end().then(directory.remove);
+    const ended = kept
+      .end()
+      .then(() => processes.delete(kept))
+      .then(directory.remove);
     ending.add(ended);
     void ended.then(() => ending.delete(ended));
   };
@@ -151,7 +158,7 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
   return {
     become,
     kill: () => {
-      for (const { kept } of running.values()) kept.kill();
+      for (const process of processes) process.kill();
     },
     end: async () => {
       for (const [id, one] of [...running]) end(id, one);

@@ -2,12 +2,13 @@ import type { TunnelDocument } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { ProbeResult } from '../tunnel/forward-state.ts';
 import type { ControlSocket } from './control-socket.ts';
-import { createForwardProbes } from './forward-probes.ts';
+import { createForwardProbes, type ForwardProbesOptions } from './forward-probes.ts';
 import type { Refusals } from './refusals.ts';
 
 export type FollowProbesOptions = {
   readonly refusals: Refusals;
   readonly timeoutMs: () => number;
+  readonly muffle: ForwardProbesOptions['muffle'];
   readonly log: JsonLog;
   /** There is another outcome in `results`. */
   readonly onChange: () => void;
@@ -22,11 +23,10 @@ export type FollowedProbes = {
 };
 
 /** Probes the forwards that ask for it, while there is a connection, and tells in the log what is new. */
-export const followProbes = ({ refusals, timeoutMs, log, onChange }: FollowProbesOptions): FollowedProbes => {
+export const followProbes = ({ refusals, timeoutMs, muffle, log, onChange }: FollowProbesOptions): FollowedProbes => {
   const results = new Map<string, ProbeResult>();
   const probes = createForwardProbes({
-    refusals,
-    timeoutMs,
+    ...{ refusals, timeoutMs, muffle },
     onResult: (forward, result) => {
       const was = results.get(forward);
       results.set(forward, result);

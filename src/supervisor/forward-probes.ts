@@ -18,9 +18,14 @@ export type ForwardProbesOptions = {
   readonly refusals: Refusals;
   /** How long ssh itself may take to take up a forward for our own use, ms. */
   readonly timeoutMs: () => number;
+  /** Of ssh's stderr: so many messages may be a probe's, until the result is called. */
+  readonly muffle: (lines: number) => () => void;
   /** Told of every outcome of a probe that was not cut short. */
   readonly onResult: (name: string, result: ProbeResult) => void;
 };
+
+/** A channel through the listener, and two more that ask what became of it: ssh may say of each that the server refused it. */
+const PROBE_MESSAGES = 3;
 
 type Running = { readonly key: string; readonly stop: AbortController };
 
@@ -68,7 +73,7 @@ export const createForwardProbes = (options: ForwardProbesOptions): ForwardProbe
         if (running.has(name)) continue;
         const stop = new AbortController();
         running.set(name, { key: one.key, stop });
-        void keepProbing(one, (result) => options.onResult(name, result), stop.signal);
+        void keepProbing({ ...one, muffle: options.muffle }, (result) => options.onResult(name, result), stop.signal);
       }
     },
     stop: endAll,
@@ -76,7 +81,7 @@ export const createForwardProbes = (options: ForwardProbesOptions): ForwardProbe
 };
 
 const keepProbing = async (
-  options: ProbeOptions,
+  options: ProbeOptions & Pick<ForwardProbesOptions, 'muffle'>,
   onResult: (result: ProbeResult) => void,
   signal: AbortSignal,
 ): Promise<void> => {
@@ -85,7 +90,8 @@ const keepProbing = async (
     await pause(firstProbeIn(periodMs, Math.random()), undefined, { signal });
     while (!signal.aborted) {
       const started = performance.now();
-      const result = await probeForward(options, signal);
+      const over = options.muffle(PROBE_MESSAGES);
+      const result = await probeForward(options, signal).finally(over);
       if (signal.aborted) return;
       onResult(result);
       await pause(nextProbeIn(periodMs, performance.now() - started, Math.random()), undefined, { signal });

@@ -10,6 +10,7 @@ import {
   type Standing,
 } from '../tunnel/config-change.ts';
 import { type ForwardState, forwardStates, missingForwards } from '../tunnel/forward-state.ts';
+import { LineSplitter } from '../tunnel/lines.ts';
 import type { Tunnel } from '../tunnel/machine.ts';
 import { narrate } from '../tunnel/narrate.ts';
 import { isRepeating, noOutage } from '../tunnel/quiet-repeats.ts';
@@ -76,14 +77,12 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   if (!inMemory) log.line(4, 'no directory in memory: copies of the keys are on a disk until the end', { dir });
   const sshEnv = childEnv(env, dir);
   const logins = createLogins({ dir, root, env: sshEnv });
-  const relay = createStderrRelay({
-    write: (bytes) => {
-      for (const line of bytes.toString().trimEnd().split('\n')) log.line(isRepeating(outage) ? 7 : 6, 'ssh', { line });
-    },
-    flush: async () => {},
-  });
+  const lines = new LineSplitter((line) => log.line(isRepeating(outage) ? 7 : 6, 'ssh', { line }));
+  const relay = createStderrRelay({ write: (bytes) => lines.push(Buffer.from(bytes)), flush: async () => {} });
   const refusals = noteRefusals();
-  const probes = followProbes({ refusals, timeoutMs: () => config.timeoutMs, log, onChange: () => tell() });
+  const probes = followProbes({
+    ...{ refusals, timeoutMs: () => config.timeoutMs, muffle: relay.muffle, log, onChange: () => tell() },
+  });
   const traffic = {
     glance: () => {
       const { pid } = running.tunnel();
@@ -142,6 +141,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     },
     onTransition: (before, event, after, now) => {
       lastEventAt = now.at;
+      if (event.type === 'exited') lines.end();
       const was = state;
       state = observe(state, before, event, after, Date.now());
       count(was, state, event.type === 'spawned');

@@ -73,6 +73,17 @@ describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
         ...{ level: 'warn', reason: 'TargetUnreachable' },
         detail: expect.stringMatching(/cannot be reached: connect failed|closed at once/),
       });
+      // Not a line of it is in the log at level info: what the probe found is said once, in its own words.
+      const probed = async (times: number) => {
+        const count = async () => {
+          const { body } = await resident.get('/metrics');
+          return Number(/autossh_heartbeat_rtt_seconds_count\{.*\} (\d+)/.exec(body)?.[1]);
+        };
+        const from = await count();
+        await until('some seconds of beats', async () => (await count()) >= from + times, { deadlineMs: 60_000 });
+      };
+      await probed(4);
+      expect(resident.log().filter(({ msg, line }) => msg === 'ssh' && /open failed/.test(String(line)))).toEqual([]);
       await shows(resident, 'rest', true);
       await serviceIn(context, place);
       expect(await shows(resident, 'db', true)).toMatchObject({ connected: true, forwardsUp: 2, sshStarts });

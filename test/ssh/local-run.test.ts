@@ -209,6 +209,20 @@ items:
     expect(run.log().some(({ objects }) => objects === 'Deployment/app')).toBe(true);
   });
 
+  it('does not wait for a supervisor that stands still when it is told a second time', async (context) => {
+    const { file, logins } = await world(context, 'one');
+    const run = localRun(context, ['-f', file, ...logins]);
+    await run.connected('one');
+    for (const one of supervisors(run)) signal(one, 'SIGSTOP');
+    run.child.kill('SIGINT');
+    await run.says('its end', ({ msg }) => msg === 'told to end');
+    const told = performance.now();
+    run.child.kill('SIGINT');
+    expect(await run.exited).toBe(130);
+    // Its patience with one that does not end by itself is 10 s.
+    expect(performance.now() - told).toBeLessThan(8_000);
+  });
+
   it('ends clean on Ctrl-C at a terminal, where every process of the group would get it', async (context) => {
     const { sshd, first, file, logins } = await world(context, 'one');
     const before = privateDirectories();

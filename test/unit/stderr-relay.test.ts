@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { createStderrRelay } from '../../src/supervisor/stderr-relay.ts';
 
 const REFUSED = 'Warning: remote port forwarding failed for listen port 0\n';
@@ -30,4 +30,28 @@ it('still expects what is late when more is expected, until it is told that none
   expectNoise(0);
   push(Buffer.from(OPEN_FAILED));
   expect(text()).toBe(OPEN_FAILED);
+});
+
+it('keeps a probe’s messages back, each probe its own, and the heartbeat’s “none comes” is not about them', async () => {
+  vi.useFakeTimers();
+  try {
+    const { push, expectNoise, muffle, text } = relayed();
+    const [one, other] = [muffle(1), muffle(1)];
+    expectNoise(0);
+    push(Buffer.from(OPEN_FAILED.repeat(2)));
+    expect(text()).toBe('');
+    push(Buffer.from(OPEN_FAILED));
+    expect(text()).toBe(OPEN_FAILED);
+    one();
+    other();
+    const late = muffle(1);
+    late();
+    push(Buffer.from(OPEN_FAILED));
+    expect(text()).toBe(OPEN_FAILED);
+    vi.advanceTimersByTime(5_000);
+    push(Buffer.from(OPEN_FAILED));
+    expect(text()).toBe(OPEN_FAILED.repeat(2));
+  } finally {
+    vi.useRealTimers();
+  }
 });
