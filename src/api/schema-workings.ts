@@ -85,6 +85,7 @@ type EnvMap = Record<string, string>;
 
 /** One rule per variable: each says what that variable takes. */
 const envRule = (name: ResidentEnvName): Rule<EnvMap> => ({
+  member: name,
   cel: `!('${name}' in self) || self['${name}'].matches(r'${RESIDENT_ENV[name].pattern}')`,
   message: `${name}: expected ${RESIDENT_ENV[name].expected}`,
   holds: (env) => env[name] === undefined || residentEnvProblem(name, env[name]) === null,

@@ -2,6 +2,7 @@ import { configMapData, type TunnelVolume, volumesOf } from '../api/hand-over.ts
 import { MOUNT_ROOT, SLOT_FILES } from '../api/mounts.ts';
 import type { FieldError } from '../api/parse.ts';
 import type { SshTunnel } from '../api/ssh-tunnel.ts';
+import { isEncryptedKey, readKeyText } from '../tunnel/key-text.ts';
 
 /** Files that were named on the command line, in place of Secrets and ConfigMaps that are not there. */
 export type Given = {
@@ -78,7 +79,10 @@ const problemOf = (
 ): FieldError | null => {
   const object = `${volume.kind} "${volume.objectName}"`;
   const field = `${ownerOf(volume.name)}.${isIdentity(volume.name) ? 'identity.secretRef' : `knownHosts.${volume.kind === 'Secret' ? 'secretRef' : 'configMapRef'}`}`;
-  if (content !== undefined) return contentProblem(field, object, key, path, content);
+  if (content !== undefined) {
+    const hasPassphrase = volume.items.some((one) => one.path === SLOT_FILES.passphrase);
+    return contentProblem(field, object, key, path, content, hasPassphrase);
+  }
   if (isThere)
     return {
       field: `${field}.${KEY_FIELD[path] ?? 'key'}`,
@@ -120,16 +124,24 @@ const contentProblem = (
   key: string,
   path: string,
   content: Uint8Array,
+  hasPassphrase: boolean,
 ): FieldError | null => {
   const text = Buffer.from(content).toString('latin1');
-  const wrong = (expected: string): FieldError => ({
+  const wrong = (expected: string, got = `${content.length} bytes of something else`): FieldError => ({
     field: `${field}.${KEY_FIELD[path] ?? 'key'}`,
     problem: 'Invalid value',
-    got: `${content.length} bytes of something else`,
+    got,
     message: `expected ${expected} as "${key}" of ${object}, or in the file given for it`,
   });
-  if (path === SLOT_FILES.key && !/^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/m.test(text))
-    return wrong('a private key as ssh-keygen writes it');
+  if (path === SLOT_FILES.key) {
+    const privateKey = readKeyText(text);
+    if (!privateKey.ok) return wrong('a private key as ssh-keygen writes it', privateKey.problem);
+    if (isEncryptedKey(privateKey.text) && !hasPassphrase)
+      return {
+        ...{ field: `${field}.passphraseKey`, problem: 'Required value', got: 'none' },
+        message: `expected the key of ${object} that holds the passphrase: "${key}" of it is encrypted`,
+      };
+  }
   if (path === SLOT_FILES.certificate && !/^\S+-cert-v01@openssh\.com /m.test(text))
     return wrong('an OpenSSH certificate');
   if (path === SLOT_FILES.knownHosts && !/^[^#\s].*\s\S+/m.test(text)) return wrong('lines of known_hosts');

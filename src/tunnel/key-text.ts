@@ -34,4 +34,17 @@ export const readKeyText = (stored: string): KeyText => {
   return { ok: true, text };
 };
 
+/** "openssh-key-v1\0" in base64, and what follows without encryption: the length of a name, and "none" but for its last bits. */
+const [OPENSSH_KEY, NO_CIPHER] = ['b3BlbnNzaC1rZXktdjEA', 'AAAABG5vbm'];
+
+/**
+ * Whether a private key that readKeyText() took needs a passphrase: by PEM's headers, or by the name of the cipher with which OpenSSH's
+ * own format begins (PROTOCOL.key).
+ */
+export const isEncryptedKey = (text: string): boolean => {
+  if (/^(?:-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED)$/m.test(text)) return true;
+  const [, body = ''] = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([^-]*)/.exec(text) ?? [];
+  return body.startsWith(OPENSSH_KEY) && !body.startsWith(`${OPENSSH_KEY}${NO_CIPHER}`);
+};
+
 const bad = (problem: string): KeyText => ({ ok: false, problem });

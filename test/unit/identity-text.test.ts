@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { certificateFailure, readCertificate } from '../../src/tunnel/certificate.ts';
-import { readKeyText } from '../../src/tunnel/key-text.ts';
+import { isEncryptedKey, readKeyText } from '../../src/tunnel/key-text.ts';
 
 const KEY = '-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\nBBBB\n-----END OPENSSH PRIVATE KEY-----\n';
 
@@ -30,6 +30,28 @@ describe('the text of a stored key', () => {
     ['too much', KEY.replace('AAAA', 'A'.repeat(70_000)), 'characters of something else'],
   ])('is told from %s', (_what, stored, said) => {
     expect(readKeyText(stored)).toMatchObject({ ok: false, problem: expect.stringContaining(said) as string });
+  });
+
+  it.each([
+    ['none', false],
+    ['aes256-ctr', true],
+    ['chacha20-poly1305@openssh.com', true],
+  ])('is encrypted or not by its cipher: %s', (cipher, isEncrypted) => {
+    const body = Buffer.concat([
+      Buffer.from(`openssh-key-v1\0\0\0\0${String.fromCharCode(cipher.length)}${cipher}`, 'latin1'),
+      Buffer.alloc(600, 7),
+    ]).toString('base64');
+    const wrapped = body.replace(/.{70}/g, '$&\n');
+    const key = `-----BEGIN OPENSSH PRIVATE KEY-----\n${wrapped}\n-----END OPENSSH PRIVATE KEY-----\n`;
+    expect(isEncryptedKey(key)).toBe(isEncrypted);
+  });
+
+  it('is encrypted or not by what PEM says', () => {
+    const pem = (head: string, more = '') => `-----BEGIN ${head}-----\n${more}AAAA\n-----END ${head}-----\n`;
+    expect(isEncryptedKey(pem('ENCRYPTED PRIVATE KEY'))).toBe(true);
+    expect(isEncryptedKey(pem('RSA PRIVATE KEY', 'Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n'))).toBe(true);
+    for (const head of ['PRIVATE KEY', 'RSA PRIVATE KEY', 'OPENSSH PRIVATE KEY'])
+      expect(isEncryptedKey(pem(head))).toBe(false);
   });
 
   it('is never shown', () => {

@@ -125,9 +125,25 @@ spec:
     );
   });
 
+  it('is told a key of which a part is missing, and an encrypted one without its passphrase', () => {
+    const key = (cipher: string) =>
+      Buffer.from(
+        `-----BEGIN OPENSSH PRIVATE KEY-----\n${Buffer.from(`openssh-key-v1\0\0\0\0${String.fromCharCode(cipher.length)}${cipher}${'x'.repeat(90)}`, 'latin1').toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`,
+      );
+    const [whole, encrypted] = [key('none'), key('aes256-ctr')];
+    const of = (bytes: Buffer) => lines(tunnel() + secret(`data: {ssh-privatekey: ${bytes.toString('base64')}}\n`));
+    expect(of(whole)).toEqual([]);
+    expect(of(whole.subarray(0, 100))).toEqual([
+      't.yaml:10:7: SshTunnel/orders-db: spec.ssh.identity.secretRef.key: expected a private key as ssh-keygen writes it as "ssh-privatekey" of Secret "bastion-key", or in the file given for it; got only a part of one: its last line, the END, is not there',
+    ]);
+    expect(of(encrypted)).toEqual([
+      't.yaml:10:7: SshTunnel/orders-db: spec.ssh.identity.secretRef.passphraseKey: expected the key of Secret "bastion-key" that holds the passphrase: "ssh-privatekey" of it is encrypted; got none',
+    ]);
+  });
+
   it('is told a public key, or a text that is no base64, by its place and never by its value', () => {
     expect(lines(tunnel() + secret('stringData: {ssh-privatekey: ssh-ed25519 hunter2}\n'))).toEqual([
-      't.yaml:10:7: SshTunnel/orders-db: spec.ssh.identity.secretRef.key: expected a private key as ssh-keygen writes it as "ssh-privatekey" of Secret "bastion-key", or in the file given for it; got 19 bytes of something else',
+      't.yaml:10:7: SshTunnel/orders-db: spec.ssh.identity.secretRef.key: expected a private key as ssh-keygen writes it as "ssh-privatekey" of Secret "bastion-key", or in the file given for it; got 19 characters of something else',
     ]);
     expect(lines(tunnel() + secret('data: {ssh-privatekey: hunter2!}\n'))[0]).toBe(
       't.yaml:10:7: SshTunnel/orders-db: spec.ssh.identity.secretRef.key: expected the key "ssh-privatekey" in Secret "bastion-key"; got nothing',
