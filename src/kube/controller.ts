@@ -89,10 +89,11 @@ export type ControllerOptions = {
 export type Controller = {
   readonly enqueue: (key: string, afterMs?: number) => void;
   /**
-   * Waits for the sources, works until the signal is aborted, and resolves when the last reconciliation has ended. Never rejects.
-   * To be called once; the informers are run by whoever made them.
+   * Waits for the sources, works until the signal is aborted, and resolves when the last reconciliation has ended, for which it
+   * waits `graceMs`; once `now` is aborted, say because the lease is lost, reconciliations under way are aborted without any grace.
+   * Never rejects. To be called once; the informers are run by whoever made them.
    */
-  readonly run: (signal: AbortSignal) => Promise<void>;
+  readonly run: (signal: AbortSignal, now?: AbortSignal) => Promise<void>;
   readonly measure: () => void;
 };
 
@@ -163,7 +164,11 @@ export const createController = (options: ControllerOptions): Controller => {
   return {
     enqueue: (key, afterMs = 0) => queue.addAfter(key, afterMs),
     measure: queue.measure,
-    run: async (signal) => {
+    run: async (stop, now) => {
+      const signal = now === undefined ? stop : AbortSignal.any([stop, now]);
+      const abortNow = () => hard.abort(now?.reason);
+      if (now?.aborted) abortNow();
+      now?.addEventListener('abort', abortNow, { once: true });
       const stopped = new Promise<void>((resolve) => {
         if (signal.aborted) resolve();
         signal.addEventListener('abort', () => resolve(), { once: true });
@@ -180,10 +185,16 @@ export const createController = (options: ControllerOptions): Controller => {
       queue.shutDown();
       const cancel = clock.after(graceMs, () => hard.abort(signal.reason));
       const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<void>();
-      const cancelGivingUp = clock.after(graceMs + DEAF_MS, giveUp);
+      let cancelGivingUp = () => {};
+      const waitForTheDeaf = () => {
+        cancelGivingUp = clock.after(DEAF_MS, giveUp);
+      };
+      if (hard.signal.aborted) waitForTheDeaf();
+      else hard.signal.addEventListener('abort', waitForTheDeaf, { once: true });
       await Promise.race([workers, givenUp]);
       cancel();
       cancelGivingUp();
+      now?.removeEventListener('abort', abortNow);
       log(active === 0 ? 'info' : 'error', 'controller stopped', { unfinished: active });
     },
   };

@@ -149,9 +149,9 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
       name: LEASE,
       identity: `${settings.instance}_${randomUUID()}`,
     });
-    const result = await elector.run(AbortSignal.any([stop, broken.signal]), async (signal) => {
+    const result = await elector.run(AbortSignal.any([stop, broken.signal]), async (signal, lost) => {
       log('info', 'leading');
-      const writer = guardWrites(client, elector.isLeader);
+      const writer = createClient({ connection: guardWrites(connection, elector.isLeader, lost), meter });
       const events = createEventRecorder({
         client: writer,
         controller: 'autossh.dev/operator',
@@ -176,7 +176,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         log,
         meter,
       });
-      await controller.run(signal);
+      await controller.run(signal, lost);
       await events.flush(GRACE_MS);
     });
     broken.signal.throwIfAborted();

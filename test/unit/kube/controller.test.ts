@@ -104,6 +104,33 @@ describe('a controller', () => {
     expect(aborted).toBe(1010);
   });
 
+  it.each([
+    ['instead of', 0, 10],
+    ['in', 400, 410],
+  ])('aborts work under way at once when it must end now, %s its grace', async (_, afterMs, expected) => {
+    let aborted = Number.NaN;
+    const { clock, controller, stop } = make({
+      reconcile: (_key, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted = clock.now();
+            reject(signal.reason);
+          });
+        }),
+    });
+    const now = new AbortController();
+    const running = controller.run(stop.signal, now.signal);
+    controller.enqueue('a');
+    await clock.advance(10);
+    if (afterMs > 0) stop.abort();
+    await clock.advance(afterMs);
+    now.abort(new Error('the lease is lost'));
+    await clock.advance(0);
+    expect(aborted).toBe(expected);
+    await running;
+    expect(clock.pending()).toBe(0);
+  });
+
   it('does not wait for ever for work that does not listen', async () => {
     const { clock, controller, start, stop, lines } = make({ graceMs: 1000, reconcile: () => new Promise(() => {}) });
     const running = start();
