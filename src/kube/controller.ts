@@ -94,11 +94,22 @@ export type Controller = {
    * Never rejects. To be called once; the informers are run by whoever made them.
    */
   readonly run: (signal: AbortSignal, now?: AbortSignal) => Promise<void>;
+  /** Sets the gauges of work under way (`workqueue_unfinished_work_seconds` and so on): to be called before each scrape. */
   readonly measure: () => void;
 };
 
 /** How long a reconciliation may take to notice that its signal was aborted before nobody waits for it any more. */
 const DEAF_MS = 5_000;
+
+/**
+ * What a reconciler throws by mistake and never on purpose: what the language throws where Go would panic, and what is no Error.
+ * Like a panic that controller-runtime recovers from, it is an error too and tried again.
+ */
+const isPanic = (error: unknown): boolean =>
+  !(error instanceof Error) ||
+  error instanceof TypeError ||
+  error instanceof RangeError ||
+  error instanceof ReferenceError;
 
 /** Sources to queue to reconciler: controller-runtime's pkg/internal/controller. */
 export const createController = (options: ControllerOptions): Controller => {
@@ -112,11 +123,13 @@ export const createController = (options: ControllerOptions): Controller => {
 
   for (const result of ['success', 'error', 'requeue', 'requeue_after'])
     meter.count('controller_runtime_reconcile_total', { ...labels, result }, 0);
+  meter.count('controller_runtime_reconcile_panics_total', labels, 0);
   meter.set('controller_runtime_max_concurrent_reconciles', labels, concurrency);
 
   const failed = (key: string, error: unknown) => {
     meter.count('controller_runtime_reconcile_total', { ...labels, result: 'error' });
     meter.count('controller_runtime_reconcile_errors_total', labels);
+    if (isPanic(error)) meter.count('controller_runtime_reconcile_panics_total', labels);
     if (error instanceof TerminalError) {
       meter.count('controller_runtime_terminal_reconcile_errors_total', labels);
       queue.forget(key);

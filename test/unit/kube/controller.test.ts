@@ -59,6 +59,30 @@ describe('a controller', () => {
     await running;
   });
 
+  it('tells bugs of its reconciler from failures, and tries again after both', async () => {
+    const thrown = [
+      new Error('no'),
+      new DOMException('late', 'TimeoutError'),
+      new TypeError('null'),
+      'text',
+      undefined,
+    ];
+    const left = [...thrown];
+    const { clock, controller, start, stop, value, total } = make({
+      reconcile: async () => {
+        if (left.length > 0) throw left.shift();
+      },
+    });
+    const running = start();
+    expect(value('controller_runtime_reconcile_panics_total{controller=c}')).toBe(0);
+    controller.enqueue('a');
+    await clock.advance(1000);
+    expect([total('error'), total('success')]).toEqual([thrown.length, 1]);
+    expect(value('controller_runtime_reconcile_panics_total{controller=c}')).toBe(3);
+    stop.abort();
+    await running;
+  });
+
   it('works on as many keys at once as it may, and on each only once', async () => {
     let most = 0;
     const now = new Set<string>();
