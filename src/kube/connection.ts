@@ -42,6 +42,11 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const TCP_KEEPALIVE_MS = 30_000;
 
 /**
+ * One way per server and set of certificates, as client-go's transport/cache.go `tlsTransportCache.get`; connections are made and
+ * kept alive as by its `net.Dialer`. Credentials are looked at again every 10 s (transport/token_source.go `cachingTokenSource`: a
+ * minute) and at once after 401, as plugin/pkg/client/auth/exec `roundTripper`; that the request is then sent once more is ours.
+ * Throws TypeError without a current cluster; `load`'s errors pass through.
+ *
  * client-node 2.0.1 makes a new agent, and so a new TLS connection, for each request; here there is one per set of certificates.
  * HTTP/1.1 on purpose: with HTTP/2 all watches would share one connection and, when it stalls, one fate.
  */
