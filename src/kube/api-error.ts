@@ -6,7 +6,7 @@ export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly code: number;
   readonly reason: string;
-  /** How long the server asks to be left alone, from `Retry-After` or Status.details.retryAfterSeconds. */
+  /** How long the server asks to be left alone, from `Retry-After` or Status.details.retryAfterSeconds; at most a minute. */
   readonly retryAfterMs: number | undefined;
   readonly details: StatusDetails | undefined;
 
@@ -59,6 +59,12 @@ export const apiErrorFrom = (what: string, code: number, body: string, retryAfte
 export const apiErrorFromStatus = (what: string, status: Status): ApiError =>
   apiErrorFrom(what, status.code ?? 500, JSON.stringify(status));
 
+/**
+ * An answer that is no refusal and not what the protocol promises. Only a new list tells what it kept from us: client-go's
+ * `ClientWatchDecoding` (apimachinery watch/streamwatcher.go) likewise ends in one.
+ */
+export const unintelligible = (message: string): ApiError => new ApiError({ code: 0, reason: 'Unknown', message });
+
 const hasReason = (error: unknown, reason: string): boolean => error instanceof ApiError && error.reason === reason;
 const hasCode = (error: unknown, code: number): boolean => error instanceof ApiError && error.code === code;
 
@@ -103,8 +109,16 @@ const parseStatus = (body: string): Status | undefined => {
   }
 };
 
+/**
+ * The API server asks for seconds. client-go (rest/with_retry.go) takes whatever it is told; whoever sends a day, say a proxy, would
+ * make us deaf for a day.
+ */
+const LONGEST_RETRY_AFTER_MS = 60_000;
+
 /** Only seconds: the API server never sends the date form. */
 const retryAfterMs = (header: string | undefined, status: Status | undefined): number | undefined => {
   const seconds = header === undefined ? status?.details?.retryAfterSeconds : Number(header);
-  return seconds !== undefined && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined;
+  return seconds !== undefined && Number.isFinite(seconds) && seconds >= 0
+    ? Math.min(seconds * 1000, LONGEST_RETRY_AFTER_MS)
+    : undefined;
 };

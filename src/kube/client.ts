@@ -69,7 +69,10 @@ export type KubeClient = {
   readonly create: <T extends KubeObject>(resource: Resource, object: T, options?: WriteOptions) => Promise<T>;
   /** Replaces; with metadata.resourceVersion only that version (409 Conflict otherwise). */
   readonly update: <T extends KubeObject>(resource: Resource, object: T, options?: WriteOptions) => Promise<T>;
-  /** Server-side apply: creates or merges, and owns exactly the fields given. With subresource `status`: the status alone. */
+  /**
+   * Server-side apply: creates or merges, and owns exactly the fields given. With subresource `status`: the status alone. It is what
+   * client-go's dynamic/simple.go `Apply` and `ApplyStatus` send; the API server's rules are structured-merge-diff's.
+   */
   readonly apply: <T extends KubeObject>(resource: Resource, object: T, options: ApplyOptions) => Promise<T>;
   readonly patch: <T extends KubeObject>(
     resource: Resource,
@@ -121,6 +124,12 @@ const MOST_RETRIES = 10;
 const MOST_READ_RETRIES = 3;
 const READ_RETRY_MS = 100;
 
+/**
+ * The calls of controller-runtime's pkg/client/client.go and client-go's dynamic/simple.go on one connection. Repeated after
+ * Retry-After as client-go's rest/with_retry.go `IsNextRetry` (429 and 5xx that carry it, ten times, writes too, since the server
+ * did nothing; but each wait a minute at most, and all within the call's own timeout); reads also after any 5xx and a broken
+ * connection, three times from 100 ms: this is ours. Refusals are apimachinery api/errors' words. Metrics: tools/metrics.
+ */
 export const createClient = ({
   connection,
   clock = systemClock,

@@ -20,6 +20,8 @@ export type HttpRequest = {
   readonly signal: AbortSignal;
   /** Longest time until the headers of the answer. */
   readonly headersTimeoutMs: number;
+  /** Called right before each attempt; when it throws, nothing is sent and `send` rejects with that. */
+  readonly beforeSend?: () => void;
 };
 
 /** The way to one API server: one pool of kept-alive connections, and the credentials of each request. */
@@ -29,6 +31,7 @@ export type Connection = {
   /** The namespace of the kubeconfig's context, in a pod the pod's own. */
   readonly namespace: string | undefined;
   readonly send: (request: HttpRequest) => Promise<Dispatcher.ResponseData>;
+  /** Cuts what is under way. From then on `send` rejects and nothing goes out. */
   readonly close: () => Promise<void>;
 };
 
@@ -39,22 +42,33 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const TCP_KEEPALIVE_MS = 30_000;
 
 /**
+ * One way per server and set of certificates, as client-go's transport/cache.go `tlsTransportCache.get`; connections are made and
+ * kept alive as by its `net.Dialer`. Credentials are looked at again every 10 s (transport/token_source.go `cachingTokenSource`: a
+ * minute) and at once after 401, as plugin/pkg/client/auth/exec `roundTripper`; that the request is then sent once more is ours.
+ * Throws TypeError without a current cluster; `load`'s errors pass through.
+ *
  * client-node 2.0.1 makes a new agent, and so a new TLS connection, for each request; here there is one per set of certificates.
  * HTTP/1.1 on purpose: with HTTP/2 all watches would share one connection and, when it stalls, one fate.
  */
 export const connect = ({ load, userAgent, clock = systemClock }: ConnectionOptions): Connection => {
   let config = load();
   let pool: { readonly tls: string; readonly dispatcher: Dispatcher } | undefined;
+  let closed = false;
   let credentials: { readonly until: number; readonly headers: Promise<Record<string, string>> } | undefined;
   const cluster = config.getCurrentCluster();
   if (cluster === null) throw new TypeError('expected a kubeconfig with a current cluster');
   const base = new URL(cluster.server);
   const prefix = base.pathname.replace(/\/$/, '');
 
+  const throwIfClosed = () => {
+    if (closed) throw new Error('the connection is closed');
+  };
+
   const authenticate = async (): Promise<Record<string, string>> => {
     const headers: Record<string, string> = {};
     const options: RequestOptions = { headers };
     await config.applyToHTTPSOptions(options);
+    throwIfClosed();
     const { ca, cert, key, rejectUnauthorized, servername } = options;
     const material = { ca, cert, key, rejectUnauthorized, servername };
     const tls = JSON.stringify(Object.values(material).map((part) => part?.toString() ?? null));
@@ -80,8 +94,11 @@ export const connect = ({ load, userAgent, clock = systemClock }: ConnectionOpti
   };
 
   const sendOnce = async (request: HttpRequest): Promise<Dispatcher.ResponseData> => {
+    throwIfClosed();
     const auth = await headersNow();
-    if (pool === undefined) throw new Error('the connection is closed');
+    throwIfClosed();
+    if (pool === undefined) throw new Error('expected a pool of connections where there are credentials');
+    request.beforeSend?.();
     return await pool.dispatcher.request({
       origin: base.origin,
       path: prefix + request.path,
@@ -108,6 +125,7 @@ export const connect = ({ load, userAgent, clock = systemClock }: ConnectionOpti
       return await sendOnce(request);
     },
     close: async () => {
+      closed = true;
       const closing = pool?.dispatcher;
       pool = undefined;
       credentials = undefined;

@@ -89,15 +89,27 @@ export type ControllerOptions = {
 export type Controller = {
   readonly enqueue: (key: string, afterMs?: number) => void;
   /**
-   * Waits for the sources, works until the signal is aborted, and resolves when the last reconciliation has ended. Never rejects.
-   * To be called once; the informers are run by whoever made them.
+   * Waits for the sources, works until the signal is aborted, and resolves when the last reconciliation has ended, for which it
+   * waits `graceMs`; once `now` is aborted, say because the lease is lost, reconciliations under way are aborted without any grace.
+   * Never rejects. To be called once; the informers are run by whoever made them.
    */
-  readonly run: (signal: AbortSignal) => Promise<void>;
+  readonly run: (signal: AbortSignal, now?: AbortSignal) => Promise<void>;
+  /** Sets the gauges of work under way (`workqueue_unfinished_work_seconds` and so on): to be called before each scrape. */
   readonly measure: () => void;
 };
 
 /** How long a reconciliation may take to notice that its signal was aborted before nobody waits for it any more. */
 const DEAF_MS = 5_000;
+
+/**
+ * What a reconciler throws by mistake and never on purpose: what the language throws where Go would panic, and what is no Error.
+ * Like a panic that controller-runtime recovers from, it is an error too and tried again.
+ */
+const isPanic = (error: unknown): boolean =>
+  !(error instanceof Error) ||
+  error instanceof TypeError ||
+  error instanceof RangeError ||
+  error instanceof ReferenceError;
 
 /** Sources to queue to reconciler: controller-runtime's pkg/internal/controller. */
 export const createController = (options: ControllerOptions): Controller => {
@@ -111,11 +123,13 @@ export const createController = (options: ControllerOptions): Controller => {
 
   for (const result of ['success', 'error', 'requeue', 'requeue_after'])
     meter.count('controller_runtime_reconcile_total', { ...labels, result }, 0);
+  meter.count('controller_runtime_reconcile_panics_total', labels, 0);
   meter.set('controller_runtime_max_concurrent_reconciles', labels, concurrency);
 
   const failed = (key: string, error: unknown) => {
     meter.count('controller_runtime_reconcile_total', { ...labels, result: 'error' });
     meter.count('controller_runtime_reconcile_errors_total', labels);
+    if (isPanic(error)) meter.count('controller_runtime_reconcile_panics_total', labels);
     if (error instanceof TerminalError) {
       meter.count('controller_runtime_terminal_reconcile_errors_total', labels);
       queue.forget(key);
@@ -163,7 +177,11 @@ export const createController = (options: ControllerOptions): Controller => {
   return {
     enqueue: (key, afterMs = 0) => queue.addAfter(key, afterMs),
     measure: queue.measure,
-    run: async (signal) => {
+    run: async (stop, now) => {
+      const signal = now === undefined ? stop : AbortSignal.any([stop, now]);
+      const abortNow = () => hard.abort(now?.reason);
+      if (now?.aborted) abortNow();
+      now?.addEventListener('abort', abortNow, { once: true });
       const stopped = new Promise<void>((resolve) => {
         if (signal.aborted) resolve();
         signal.addEventListener('abort', () => resolve(), { once: true });
@@ -180,10 +198,16 @@ export const createController = (options: ControllerOptions): Controller => {
       queue.shutDown();
       const cancel = clock.after(graceMs, () => hard.abort(signal.reason));
       const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<void>();
-      const cancelGivingUp = clock.after(graceMs + DEAF_MS, giveUp);
+      let cancelGivingUp = () => {};
+      const waitForTheDeaf = () => {
+        cancelGivingUp = clock.after(DEAF_MS, giveUp);
+      };
+      if (hard.signal.aborted) waitForTheDeaf();
+      else hard.signal.addEventListener('abort', waitForTheDeaf, { once: true });
       await Promise.race([workers, givenUp]);
       cancel();
       cancelGivingUp();
+      now?.removeEventListener('abort', abortNow);
       log(active === 0 ? 'info' : 'error', 'controller stopped', { unfinished: active });
     },
   };

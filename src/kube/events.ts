@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { isNotFound, isTransient } from './api-error.ts';
+import { isAlreadyExists, isNotFound, isTransient } from './api-error.ts';
 import type { KubeClient } from './client.ts';
 import { type Clock, sleep, systemClock } from './clock.ts';
 import { describe, type Log, silent } from './log.ts';
@@ -123,7 +123,7 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
       entry.written = count;
     } catch (error) {
       if (!isNotFound(error)) throw error;
-      // The server forgets events after a while.
+      // The server forgets events after a while (client-go tools/events event_broadcaster.go, recordEvent).
       await create(entry);
     }
   };
@@ -137,9 +137,16 @@ export const createEventRecorder = (options: EventRecorderOptions): EventRecorde
           await sleep(clock, RETRY_MS * 2 ** (attempt - 1));
           continue;
         }
+        // The event itself was made by an attempt whose answer was lost (client-go's recordEvent likewise).
+        if (isAlreadyExists(error)) {
+          entry.written = 1;
+          return;
+        }
         drop('refused');
         log('warn', 'event not written', { reason: entry.event.reason, error: describe(error) });
         if (entry.written === 0) known.delete(entry.key);
+        // Nobody asks for it again, unless it is repeated.
+        entry.written = entry.count;
         return;
       }
   };

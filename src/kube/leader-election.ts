@@ -31,12 +31,15 @@ export type LeaderElector = {
   /** Whoever led when last seen; empty when nobody. */
   readonly leader: () => string;
   /**
-   * Waits for the lease and calls `lead` once. Its signal is aborted when `signal` is (the lease is then renewed until `lead` has
-   * ended, and released), or when the lease is lost (nothing is waited for). Resolves `stopped` or `lost`; after `lost` the
-   * process should end, since something may still be under way. Rejects with what `lead` rejects with.
+   * Waits for the lease and calls `lead` once. Its first signal is aborted when `signal` is (the lease is then renewed until `lead`
+   * has ended, and released), or when the lease is lost (nothing is waited for); its second only when the lease is lost, also while
+   * `lead` comes to its end. Resolves `stopped` or `lost`; after `lost` the process should end, since something may still be under
+   * way. Rejects with what `lead` rejects with.
    */
-  readonly run: (signal: AbortSignal, lead: (signal: AbortSignal) => Promise<void>) => Promise<'stopped' | 'lost'>;
+  readonly run: (signal: AbortSignal, lead: Lead) => Promise<'stopped' | 'lost'>;
 };
+
+export type Lead = (signal: AbortSignal, lost: AbortSignal) => Promise<void>;
 
 /** coordination.k8s.io/v1 */
 export type Lease = KubeObject & {
@@ -184,11 +187,12 @@ export const createLeaderElector = (options: LeaderElectorOptions): LeaderElecto
       meter.set('leader_election_master_status', { name }, 1);
       log('info', 'leading', { lease: `${namespace}/${name}`, identity });
       const work = new AbortController();
+      const lost = new AbortController();
       const pass = () => work.abort(signal.reason);
       if (signal.aborted) pass();
       signal.addEventListener('abort', pass, { once: true });
       const ended = new AbortController();
-      const led = lead(work.signal).finally(() => ended.abort());
+      const led = lead(work.signal, lost.signal).finally(() => ended.abort());
       led.catch(() => {});
       const held = await hold(ended.signal);
       signal.removeEventListener('abort', pass);
@@ -196,7 +200,9 @@ export const createLeaderElector = (options: LeaderElectorOptions): LeaderElecto
       if (!held) {
         leading = false;
         log('error', 'lease lost', { lease: `${namespace}/${name}` });
-        work.abort(new Error('the lease is lost'));
+        const reason = new Error('the lease is lost');
+        lost.abort(reason);
+        work.abort(reason);
         return 'lost';
       }
       // A renewal that is still under way would make the release a conflict: both go one after the other.

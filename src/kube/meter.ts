@@ -21,11 +21,15 @@ const RECONCILE_BUCKETS = [
   2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60,
 ];
 const QUEUE_BUCKETS = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000];
+/** client_golang's DefBuckets. */
+const DEFAULT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const REQUEST_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60];
 
 /**
  * Names, labels and buckets are controller-runtime's and client-go's (pkg/internal/controller/metrics, pkg/internal/metrics,
- * pkg/metrics), so that dashboards made for any Go operator show this one. `kube_*` are ours: client-go does not count these.
+ * pkg/webhook/internal/metrics, pkg/metrics), so that dashboards made for any Go operator show this one. Without
+ * `controller_runtime_webhook_panics_total`: a handler that throws refuses its request, whatever it throws, and the log says why.
+ * `kube_*` are ours: client-go does not count these.
  */
 export const METRICS = {
   controller_runtime_reconcile_total: counter('Reconciliations by result', 'controller', 'result'),
@@ -35,6 +39,14 @@ export const METRICS = {
   controller_runtime_reconcile_time_seconds: histogram('Time of a reconciliation', RECONCILE_BUCKETS, 'controller'),
   controller_runtime_max_concurrent_reconciles: gauge('Workers of a controller', 'controller'),
   controller_runtime_active_workers: gauge('Workers at work', 'controller'),
+  controller_runtime_reconcile_panics_total: counter('Failures that are bugs of the reconciler', 'controller'),
+  controller_runtime_webhook_requests_total: counter('Admission requests by HTTP status', 'webhook', 'code'),
+  controller_runtime_webhook_latency_seconds: histogram(
+    'Time to answer an admission request',
+    DEFAULT_BUCKETS,
+    'webhook',
+  ),
+  controller_runtime_webhook_requests_in_flight: gauge('Admission requests being answered', 'webhook'),
   workqueue_depth: gauge('Keys that wait for a worker', 'name', 'controller'),
   workqueue_adds_total: counter('Keys added', 'name', 'controller'),
   workqueue_retries_total: counter('Keys added again after a failure', 'name', 'controller'),
@@ -51,8 +63,6 @@ export const METRICS = {
   kube_reflector_errors_total: counter('Lists and watches that failed, by reason', 'resource', 'reason'),
   kube_reflector_objects: gauge('Objects in the cache', 'resource'),
   kube_events_dropped_total: counter('Events that were not written, by reason', 'reason'),
-  kube_webhook_requests_total: counter('Admission requests by answer', 'path', 'allowed'),
-  kube_webhook_request_duration_seconds: histogram('Time to answer an admission request', REQUEST_BUCKETS, 'path'),
   kube_certificate_errors_total: counter('Failures to keep the serving certificate, by reason', 'reason'),
   kube_certificate_expiry_timestamp_seconds: gauge('When the serving certificate ends', 'secret'),
 } satisfies Record<string, MetricDefinition>;

@@ -1,4 +1,4 @@
-import { ApiError, isGone, reasonOf } from './api-error.ts';
+import { ApiError, isGone, reasonOf, unintelligible } from './api-error.ts';
 import { createBackoff, REFLECTOR_BACKOFF } from './backoff.ts';
 import type { KubeClient } from './client.ts';
 import { type Clock, sleep, systemClock } from './clock.ts';
@@ -52,8 +52,9 @@ const SHORT_WATCH_MS = 1000;
 /**
  * Keeps a sink equal to a collection of the API server until `signal` is aborted; it resolves then and never rejects. The rules
  * are client-go's (tools/cache/reflector.go): paged list, then watches from its resourceVersion with bookmarks; a watch that
- * ends, fails or falls silent is followed by another from the last resourceVersion seen; 410 Gone, or an answer that cannot be
- * understood, by a new list. Every failure waits: 0.8 s doubling to 10 s, with as much jitter, or as long as the server says.
+ * ends, fails or falls silent is followed by another from the last resourceVersion seen; 410 Gone, another refusal, or a line that
+ * cannot be understood, by a new list. Every failure waits: 0.8 s doubling to 10 s, with as much jitter, or as long as the server
+ * says, up to a minute.
  */
 export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>): Promise<void> => {
   const { client, resource, sink, signal, pageSize = 100, watchSeconds = 300, silenceMs = 90_000 } = options;
@@ -73,6 +74,8 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
   const list = async (): Promise<void> => {
     meter.count('kube_reflector_lists_total', labels);
     const found = await listAll<T>(client, resource, { ...selection, limit: pageSize, signal }, transform);
+    if (!found.resourceVersion)
+      throw unintelligible(`expected a resourceVersion with the list of ${resource.plural}; got none`);
     sink.replace(found.items);
     resourceVersion = found.resourceVersion;
   };
@@ -115,7 +118,7 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
         continue;
       }
       const reason = reasonOf(error);
-      // What the server refuses, or says in words we do not know, may hide a gap: begin anew. The rest goes on where it was.
+      // What the server refuses, or says in words we do not know (code 0), may hide a gap: begin anew. The rest goes on where it was.
       if (error instanceof ApiError && error.code !== 429 && error.code < 500) resourceVersion = undefined;
       const wait = Math.max(waitAfter(error), (error instanceof ApiError && error.retryAfterMs) || 0);
       meter.count('kube_reflector_errors_total', { ...labels, reason });
@@ -134,8 +137,6 @@ const deliver = <T extends KubeObject>(
   { type, object }: WatchEvent<T>,
   transform: (object: T) => T,
 ): void => {
-  if (typeof object?.metadata?.resourceVersion !== 'string')
-    throw new ApiError({ code: 0, reason: 'Unknown', message: `expected an object in a ${type} event` });
   if (type !== 'BOOKMARK') sink.apply(type, transform(object));
 };
 

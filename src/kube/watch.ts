@@ -1,4 +1,4 @@
-import { type ApiError, apiErrorFrom, apiErrorFromStatus, type Status } from './api-error.ts';
+import { apiErrorFrom, apiErrorFromStatus, type Status, unintelligible } from './api-error.ts';
 import type { KubeClient } from './client.ts';
 import type { Clock } from './clock.ts';
 import type { KubeObject } from './object.ts';
@@ -32,7 +32,10 @@ const LONGEST_LINE = 64 << 20;
 
 /**
  * One watch from beginning to end: events in order. Returns when the server ended it in order; throws ApiError (410 when the
- * resourceVersion is too old), WatchSilent, or what the network said. A line that is cut off is an error, not an event.
+ * resourceVersion is too old; reason Unknown when a line makes no sense), WatchSilent, or what the network said. A line that is cut
+ * off is what the network said, not an event. The rules are those of client-go's rest/request.go (`Watch`, `newStreamWatcher`),
+ * rest/watch/decoder.go (`Decode`: no other types of events) and apimachinery watch/streamwatcher.go (`receive`: an unexpected end is
+ * an end, what cannot be decoded an error). `silenceMs` is ours: client-go leaves dead connections to HTTP/2 pings.
  */
 export async function* watch<T extends KubeObject>(
   client: KubeClient,
@@ -101,23 +104,38 @@ async function* lines(body: AsyncIterable<Uint8Array>, onChunk: () => void): Asy
     onChunk();
     const pieces = (rest + decoder.decode(chunk, { stream: true })).split('\n');
     rest = pieces.pop() ?? '';
-    if (rest.length > LONGEST_LINE) throw new Error(`expected lines of at most ${LONGEST_LINE} bytes`);
+    if (rest.length > LONGEST_LINE) throw unintelligible(`expected lines of at most ${LONGEST_LINE} bytes`);
     for (const piece of pieces) if (piece !== '') yield piece;
   }
   if (rest.trim() !== '') throw new Error('the connection was cut in the middle of an event');
 }
 
 const parse = <T extends KubeObject>(what: string, line: string): WatchEvent<T> => {
-  const event = JSON.parse(line) as { type?: string; object?: unknown };
-  switch (event.type) {
+  const { type, object } = decode(what, line);
+  switch (type) {
     case 'ADDED':
     case 'MODIFIED':
     case 'DELETED':
     case 'BOOKMARK':
-      return { type: event.type, object: event.object as T };
+      if (!isObject(object?.metadata) || !object.metadata['resourceVersion'])
+        throw unintelligible(`${what}: expected an object with a resourceVersion in a ${type} event`);
+      return { type, object: object as unknown as T };
     case 'ERROR':
-      throw apiErrorFromStatus(what, event.object as Status) satisfies ApiError;
+      if (object === undefined) throw unintelligible(`${what}: expected a Status in an ERROR event`);
+      throw apiErrorFromStatus(what, object as Status);
     default:
-      throw new Error(`${what}: expected ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; got ${String(event.type)}`);
+      throw unintelligible(`${what}: expected ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; got ${String(type)}`);
   }
+};
+
+type Fields = Readonly<Record<string, unknown>>;
+const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
+
+const decode = (what: string, line: string): { readonly type?: unknown; readonly object?: Fields | undefined } => {
+  try {
+    const event: unknown = JSON.parse(line);
+    if (isObject(event))
+      return { type: event['type'], object: isObject(event['object']) ? event['object'] : undefined };
+  } catch {}
+  throw unintelligible(`${what}: expected an event; got ${JSON.stringify(line.slice(0, 100))}`);
 };

@@ -48,7 +48,10 @@ const HEADERS_MS = 10_000;
 const REQUEST_MS = 30_000;
 const MOST_CONNECTIONS = 1000;
 
-/** Answers AdmissionReviews over HTTPS. A handler that throws or is late refuses its request and harms no other. */
+/**
+ * Answers AdmissionReviews over HTTPS, as controller-runtime's pkg/webhook/server.go and pkg/webhook/admission/http.go. A handler that
+ * throws or is late refuses its request and harms no other.
+ */
 export const createWebhookServer = (options: WebhookServerOptions): WebhookServer => {
   const { handlers, maxBodyBytes = 7 << 20, timeoutMs = 10_000 } = options;
   const { clock = systemClock, log = silent, meter = unmetered } = options;
@@ -72,23 +75,43 @@ export const createWebhookServer = (options: WebhookServerOptions): WebhookServe
     }
   };
 
+  const inFlight = new Map(Object.keys(handlers).map((webhook) => [webhook, 0]));
+  const fly = (webhook: string, by: number) => {
+    const now = (inFlight.get(webhook) ?? 0) + by;
+    inFlight.set(webhook, now);
+    meter.set('controller_runtime_webhook_requests_in_flight', { webhook }, now);
+  };
+  for (const webhook of inFlight.keys()) {
+    fly(webhook, 0);
+    for (const code of ['200', '500']) meter.count('controller_runtime_webhook_requests_total', { webhook, code }, 0);
+  }
+  /** From now until the response has ended, as controller-runtime's pkg/webhook/internal/metrics InstrumentedHook. */
+  const instrument = (webhook: string, response: ServerResponse) => {
+    const started = clock.now();
+    fly(webhook, 1);
+    response.once('close', () => {
+      fly(webhook, -1);
+      const code = String(response.statusCode);
+      meter.count('controller_runtime_webhook_requests_total', { webhook, code });
+      meter.observe('controller_runtime_webhook_latency_seconds', { webhook }, (clock.now() - started) / 1000);
+    });
+  };
+
   const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(message.url ?? '/', 'https://webhook');
     const handler = Object.hasOwn(handlers, url.pathname) ? handlers[url.pathname] : undefined;
     if (handler === undefined) return refuse(response, 404, `nothing at ${url.pathname}`);
+    instrument(url.pathname, response);
     if (message.method !== 'POST') return refuse(response, 405, 'expected POST');
     if (!message.headers['content-type']?.startsWith('application/json'))
       return refuse(response, 415, 'expected application/json');
     const body = await read(message, maxBodyBytes);
     if (body === undefined) return refuse(response, 413, `expected at most ${maxBodyBytes} bytes`);
-    const started = clock.now();
     const request = parseReview(body);
     const verdict = await judge(handler, url.pathname, request, timeoutOf(url) ?? timeoutMs);
     const text = JSON.stringify(answerReview(request, verdict));
     response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) });
     response.end(text);
-    meter.count('kube_webhook_requests_total', { path: url.pathname, allowed: String(verdict.allowed) });
-    meter.observe('kube_webhook_request_duration_seconds', { path: url.pathname }, (clock.now() - started) / 1000);
   };
 
   const limits = { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS };

@@ -4,7 +4,7 @@ import { isNotFound } from '../kube/api-error.ts';
 import { createClient, type KubeClient } from '../kube/client.ts';
 import { sleep, systemClock } from '../kube/clock.ts';
 import { connect } from '../kube/connection.ts';
-import { createController, source } from '../kube/controller.ts';
+import { type Controller, createController, source } from '../kube/controller.ts';
 import { createEventRecorder } from '../kube/events.ts';
 import { guardWrites } from '../kube/guard-writes.ts';
 import { createInformer } from '../kube/informer.ts';
@@ -81,6 +81,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
   let leaving = false;
 
   let webhook = null as WebhookServer | null;
+  let controller = null as Controller | null;
   const serving = createServingCertificate({
     ...common,
     namespace: settings.namespace,
@@ -103,6 +104,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
   const metrics = await serveHttp(
     {
       '/metrics': async () => {
+        controller?.measure();
         const { body, type } = await meter.text();
         return { status: 200, body, type };
       },
@@ -149,9 +151,9 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
       name: LEASE,
       identity: `${settings.instance}_${randomUUID()}`,
     });
-    const result = await elector.run(AbortSignal.any([stop, broken.signal]), async (signal) => {
+    const result = await elector.run(AbortSignal.any([stop, broken.signal]), async (signal, lost) => {
       log('info', 'leading');
-      const writer = guardWrites(client, elector.isLeader);
+      const writer = createClient({ connection: guardWrites(connection, elector.isLeader, lost), meter });
       const events = createEventRecorder({
         client: writer,
         controller: 'autossh.dev/operator',
@@ -164,7 +166,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         podsOf: (key: string) => pods.store.byIndex(TUNNEL_INDEX, key),
         now: () => new Date(),
       };
-      const controller = createController({
+      controller = createController({
         name: 'sshtunnel',
         concurrency: 4,
         sources: [
@@ -176,7 +178,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         log,
         meter,
       });
-      await controller.run(signal);
+      await controller.run(signal, lost);
       await events.flush(GRACE_MS);
     });
     broken.signal.throwIfAborted();

@@ -170,7 +170,15 @@ describe('the operator, started where something is wrong', () => {
       expect(said.msg).toBe('the server does not know sshtunnels of autossh.dev/v1alpha1: waiting for its definition');
       await line(operator, 'it to lead', ({ msg }) => msg === 'leading');
       expect(await operator.health('/readyz')).toBe(503);
+      // Of the queue too, whose gauges of work under way are set when they are asked for.
+      const queue = 'workqueue_longest_running_processor_seconds{name="sshtunnel",controller="sshtunnel"}';
+      await until(queue, async () => (await operator.metrics()).has(queue), {
+        ...PATIENT,
+        state: () => operator.daemon.logTail(),
+      });
       const samples = await operator.metrics();
+      expect(sumOf(samples, 'workqueue_unfinished_work_seconds', { name: 'sshtunnel' })).toBe(0);
+      expect(samples.get('controller_runtime_reconcile_panics_total{controller="sshtunnel"}')).toBe(0);
       const labels = { resource: 'sshtunnels', reason: 'NotFound' };
       expect(sumOf(samples, 'kube_reflector_errors_total', labels)).toBeGreaterThan(0);
       await applyCrd();

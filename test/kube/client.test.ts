@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiError } from '../../src/kube/api-error.ts';
 import { createClient, type KubeClient } from '../../src/kube/client.ts';
 import { type Connection, connect } from '../../src/kube/connection.ts';
+import { guardWrites, WriteRefused } from '../../src/kube/guard-writes.ts';
 import { KubeConfigError, loadKubeConfig } from '../../src/kube/kubeconfig.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, NAMESPACES } from '../../src/kube/resource.ts';
@@ -189,6 +190,53 @@ describe('the client on a real API server', () => {
       proxy.setFault(undefined);
       // It was done all the same: this is why a write is not repeated.
       expect((await faulty.get(CONFIG_MAPS, place('lost'))).metadata.name).toBe('lost');
+    });
+
+    it.each([
+      ['told to wait', { status: 429, headers: { 'Retry-After': '1' } }],
+      ['refused for its credentials', { status: 401 }],
+      ['failed and told to wait', { status: 503, headers: { 'Retry-After': '1' } }],
+    ])('sends a write that was %s no second time for somebody who leads no more', async (_, fault) => {
+      const made = clientOf(text, { server: proxy.url });
+      keep(made);
+      let leads = true;
+      const guarded = createClient({ connection: guardWrites(made.connection, () => leads) });
+      proxy.requests.length = 0;
+      proxy.setFault(() => {
+        if (!leads) return undefined;
+        leads = false;
+        return fault;
+      });
+      await expect(guarded.create(CONFIG_MAPS, map('deposed'))).rejects.toBeInstanceOf(WriteRefused);
+      expect(proxy.requests).toHaveLength(1);
+      proxy.setFault(undefined);
+    });
+
+    it('takes back a write that is under way when the lease is lost, and leaves reads alone', async () => {
+      const made = clientOf(text, { server: proxy.url });
+      keep(made);
+      const lost = new AbortController();
+      const guarded = createClient({ connection: guardWrites(made.connection, () => true, lost.signal) });
+      const onAnswer = () => lost.abort(new Error('the lease is lost'));
+      proxy.setFault((method) => (method === 'POST' ? { loseAnswer: true, onAnswer } : undefined));
+      await expect(guarded.create(CONFIG_MAPS, map('taken-back'))).rejects.toThrow('the lease is lost');
+      await guarded.list(CONFIG_MAPS);
+      proxy.setFault(undefined);
+    });
+
+    it('sends nothing any more when its connection is closed, not even what was about to be repeated', async () => {
+      const made = clientOf(text, { server: proxy.url });
+      await made.client.list(NAMESPACES);
+      proxy.requests.length = 0;
+      proxy.setFault(() => ({ status: 429, headers: { 'Retry-After': '1' } }));
+      const ended = Promise.allSettled([made.client.create(CONFIG_MAPS, map('closed'))]);
+      await until('the first attempt', () => proxy.requests.length === 1);
+      await made.connection.close();
+      await expect(made.client.create(CONFIG_MAPS, map('closed'))).rejects.toThrow('the connection is closed');
+      expect((await ended)[0].status).toBe('rejected');
+      await made.connection.close();
+      expect(proxy.requests).toHaveLength(1);
+      proxy.setFault(undefined);
     });
 
     it('gives up in time, and at once when told to', async () => {

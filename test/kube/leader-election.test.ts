@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { KubeClient } from '../../src/kube/client.ts';
+import { createClient, type KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
 import { guardWrites, WriteRefused } from '../../src/kube/guard-writes.ts';
 import { createInformer } from '../../src/kube/informer.ts';
@@ -57,13 +57,15 @@ describe('leader election on a real API server', () => {
     });
     const stop = new AbortController();
     const since: { led: number; ended: number } = { led: 0, ended: 0 };
-    const outcome = elector.run(stop.signal, async (signal) => {
+    let lost: AbortSignal | undefined;
+    const outcome = elector.run(stop.signal, async (signal, lostLease) => {
       since.led = performance.now();
+      lost = lostLease;
       if (!signal.aborted) await once(signal, 'abort');
       since.ended = performance.now();
       await options.drain;
     });
-    return { elector, stop, outcome, since, text };
+    return { elector, stop, outcome, since, text, isLost: () => lost?.aborted };
   };
 
   it('has one leader, who keeps the lease while it drains, and gives it back at once when done', async () => {
@@ -81,6 +83,7 @@ describe('leader election on a real API server', () => {
       return Date.parse(now) - Date.parse(renewTime ?? '') > FAST.leaseMs;
     });
     expect(second.since.led).toBe(0);
+    expect(first.isLost()).toBe(false);
     expect(first.elector.isLeader()).toBe(true);
     drained();
     expect(await first.outcome).toBe('stopped');
@@ -131,6 +134,20 @@ describe('leader election on a real API server', () => {
     await other.outcome;
   });
 
+  it('tells of a lease that is lost while its work comes to an end', async () => {
+    const { promise: drain, resolve: drained } = Promise.withResolvers<void>();
+    const cut = elect('draining', 'cut', { through: wired, drain });
+    await until('it to lead', cut.elector.isLeader);
+    cut.stop.abort();
+    expect(cut.isLost()).toBe(false);
+    wire.hold(true);
+    wire.stall();
+    expect(await cut.outcome).toBe('lost');
+    expect(cut.isLost()).toBe(true);
+    wire.hold(false);
+    drained();
+  });
+
   it('outlives a restart of the server that is shorter than its patience', async () => {
     const one = createLeaderElector({
       client,
@@ -155,7 +172,8 @@ describe('leader election on a real API server', () => {
 
   it('sends no write of a client that is guarded by somebody who does not lead, and all its reads', async () => {
     let leads = true;
-    const guarded = guardWrites(client, () => leads);
+    const [direct] = connections as [Connection];
+    const guarded = createClient({ connection: guardWrites(direct, () => leads) });
     const object: KubeObject = { metadata: { namespace: 'default', name: 'guarded' } };
     const made = await guarded.create(CONFIG_MAPS, object);
     leads = false;

@@ -14,7 +14,7 @@ import { createServingCertificate, type ServingCertificateOptions } from '../../
 import { createWebhookServer, type WebhookServer } from '../../src/kube/webhook-server.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
-import { createRecordingLog } from '../support/kube/recording.ts';
+import { createRecordingLog, createRecordingMeter } from '../support/kube/recording.ts';
 import { until } from '../support/until.ts';
 
 type ConfigMap = KubeObject & { data?: Record<string, string> };
@@ -31,6 +31,7 @@ describe('an admission webhook of a real API server', () => {
   let port: number;
   let served: Pair;
   const said = createRecordingLog();
+  const { meter, value } = createRecordingMeter();
   const stop = new AbortController();
   let kept: Promise<void>;
 
@@ -73,6 +74,7 @@ describe('an admission webhook of a real API server', () => {
     webhook = createWebhookServer({
       certificate: served,
       log: said.log,
+      meter,
       maxBodyBytes: 100_000,
       handlers: {
         '/mutate': ({ object }) => {
@@ -136,6 +138,23 @@ describe('an admission webhook of a real API server', () => {
     expect(made.metadata.annotations).toEqual({ 'autossh.dev/seen': 'yes' });
     expect(await refusalOf(create({ do: 'refuse' }))).toContain('denied the request: expected anything else');
     expect(await refusalOf(create({ do: 'refuse' }, { dryRun: true }))).toContain('(dry)');
+  });
+
+  it('is measured as any other webhook', async () => {
+    const flying = () => value('controller_runtime_webhook_requests_in_flight{webhook=/validate}');
+    const answered = (code: number) =>
+      value(`controller_runtime_webhook_requests_total{code=${code},webhook=/validate}`) ?? 0;
+    const timed = () => value('controller_runtime_webhook_latency_seconds{webhook=/validate}') ?? 0;
+    await until('the requests before to end', () => flying() === 0);
+    const before = [answered(200), timed()] as const;
+    const hanging = refusalOf(create({ do: 'hang' }));
+    await until('a request in flight', () => flying() === 1);
+    expect(answered(200)).toBe(before[0]);
+    // A refusal is an answer.
+    expect(await hanging).toContain('/validate failed');
+    await until('it to end', () => flying() === 0);
+    expect([answered(200), timed()]).toEqual(before.map((count) => count + 1));
+    expect(answered(500)).toBe(0);
   });
 
   it('refuses when its handler throws or hangs, and goes on', async () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { createClient } from '../../../src/kube/client.ts';
 import { guardWrites } from '../../../src/kube/guard-writes.ts';
 import { createLeaderElector } from '../../../src/kube/leader-election.ts';
 import { CONFIG_MAPS } from '../../../src/kube/resource.ts';
@@ -17,7 +18,7 @@ const elector = createLeaderElector({
   renewMs: 2000,
   retryMs: 300,
 });
-const guarded = guardWrites(client, elector.isLeader);
+const guarded = createClient({ connection: guardWrites(connection, elector.isLeader) });
 const stop = new AbortController();
 process.on('SIGTERM', () => stop.abort());
 const outcome = await elector.run(stop.signal, async (signal) => {

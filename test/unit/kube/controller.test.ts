@@ -59,6 +59,30 @@ describe('a controller', () => {
     await running;
   });
 
+  it('tells bugs of its reconciler from failures, and tries again after both', async () => {
+    const thrown = [
+      new Error('no'),
+      new DOMException('late', 'TimeoutError'),
+      new TypeError('null'),
+      'text',
+      undefined,
+    ];
+    const left = [...thrown];
+    const { clock, controller, start, stop, value, total } = make({
+      reconcile: async () => {
+        if (left.length > 0) throw left.shift();
+      },
+    });
+    const running = start();
+    expect(value('controller_runtime_reconcile_panics_total{controller=c}')).toBe(0);
+    controller.enqueue('a');
+    await clock.advance(1000);
+    expect([total('error'), total('success')]).toEqual([thrown.length, 1]);
+    expect(value('controller_runtime_reconcile_panics_total{controller=c}')).toBe(3);
+    stop.abort();
+    await running;
+  });
+
   it('works on as many keys at once as it may, and on each only once', async () => {
     let most = 0;
     const now = new Set<string>();
@@ -102,6 +126,33 @@ describe('a controller', () => {
     await clock.advance(2000);
     await running;
     expect(aborted).toBe(1010);
+  });
+
+  it.each([
+    ['instead of', 0, 10],
+    ['in', 400, 410],
+  ])('aborts work under way at once when it must end now, %s its grace', async (_, afterMs, expected) => {
+    let aborted = Number.NaN;
+    const { clock, controller, stop } = make({
+      reconcile: (_key, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted = clock.now();
+            reject(signal.reason);
+          });
+        }),
+    });
+    const now = new AbortController();
+    const running = controller.run(stop.signal, now.signal);
+    controller.enqueue('a');
+    await clock.advance(10);
+    if (afterMs > 0) stop.abort();
+    await clock.advance(afterMs);
+    now.abort(new Error('the lease is lost'));
+    await clock.advance(0);
+    expect(aborted).toBe(expected);
+    await running;
+    expect(clock.pending()).toBe(0);
   });
 
   it('does not wait for ever for work that does not listen', async () => {

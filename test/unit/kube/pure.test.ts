@@ -64,6 +64,7 @@ describe('an answer that is no success', () => {
     const slow = JSON.stringify({ ...status, details: { retryAfterSeconds: 3 } });
     expect(apiErrorFrom('GET /x', 429, slow, '7').retryAfterMs).toBe(7000);
     expect(apiErrorFrom('GET /x', 429, slow).retryAfterMs).toBe(3000);
+    expect(apiErrorFrom('GET /x', 429, slow, '86400').retryAfterMs).toBe(60_000);
     expect(apiErrorFrom('GET /x', 429, '', 'Wed, 21 Oct 2026 07:28:00 GMT').retryAfterMs).toBeUndefined();
   });
   it('can be a page of a load balancer', () => {
