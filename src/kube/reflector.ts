@@ -20,6 +20,8 @@ export type ReflectorOptions<T extends KubeObject> = {
   readonly transform?: (object: T) => T;
   /** Objects per page of a list. Default 100; client-go's pager takes 500, but here a page is text, and objects, in the memory at once. */
   readonly pageSize?: number;
+  /** Longest time for one page of a list, retries included, in milliseconds. Default 30,000. */
+  readonly listTimeoutMs?: number;
   /** Shortest length of a watch in seconds; the longest is twice that. Default 300, as client-go's. */
   readonly watchSeconds?: number;
   /**
@@ -58,6 +60,7 @@ const SHORT_WATCH_MS = 1000;
  */
 export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>): Promise<void> => {
   const { client, resource, sink, signal, pageSize = 100, watchSeconds = 300, silenceMs = 90_000 } = options;
+  const { listTimeoutMs = 30_000 } = options;
   const { clock = systemClock, random = Math.random, log = silent, meter = unmetered } = options;
   const { transform = (object: T) => object } = options;
   const labels = { resource: resource.plural };
@@ -73,7 +76,8 @@ export const reflect = async <T extends KubeObject>(options: ReflectorOptions<T>
 
   const list = async (): Promise<void> => {
     meter.count('kube_reflector_lists_total', labels);
-    const found = await listAll<T>(client, resource, { ...selection, limit: pageSize, signal }, transform);
+    const paged = { ...selection, limit: pageSize, timeoutMs: listTimeoutMs, signal };
+    const found = await listAll<T>(client, resource, paged, transform);
     if (!found.resourceVersion)
       throw unintelligible(`expected a resourceVersion with the list of ${resource.plural}; got none`);
     sink.replace(found.items);
@@ -140,7 +144,7 @@ const deliver = <T extends KubeObject>(
   if (type !== 'BOOKMARK') sink.apply(type, transform(object));
 };
 
-type Listing = { namespace?: string | undefined; limit: number; signal: AbortSignal };
+type Listing = { namespace?: string | undefined; limit: number; timeoutMs: number; signal: AbortSignal };
 
 /** Page by page. A continue token that is too old (410) is answered by one list without pages, as client-go's pager does. */
 const listAll = async <T extends KubeObject>(

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseSshTunnel } from '../../src/api/parse.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { type Manifest, manifests } from '../support/manifests.ts';
+import { until } from '../support/until.ts';
 
 const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 
@@ -95,8 +96,67 @@ describe('the CRD on a real API server', () => {
   });
 
   it('explains itself: every field has a description', async () => {
-    const text = await kubectl('explain', 'sshtunnel.spec', '--recursive');
-    expect(text).toContain('livenessDeadlineSeconds');
+    const { versions } = JSON.parse(await kubectl('get', 'crd', 'sshtunnels.autossh.dev', '-o', 'json')).spec;
+    const fields = versions.flatMap((version: { schema: { openAPIV3Schema: Schema } }) =>
+      fieldsOf(version.schema.openAPIV3Schema),
+    ) as [string, Schema][];
+    expect(fields.length).toBeGreaterThan(50);
+    // What every object has is described by the API server itself.
+    const common = ['.apiVersion', '.kind', '.metadata', '.metadata.name'];
+    const poor = fields.filter(([path, { description = '' }]) => !common.includes(path) && description.length < 10);
+    expect(poor.map(([path]) => path)).toEqual([]);
+  });
+
+  it('is explained by kubectl, field by field, with type and description', async () => {
+    const schema = JSON.parse(await kubectl('get', 'crd', 'sshtunnels.autossh.dev', '-o', 'json')).spec.versions[0]
+      .schema.openAPIV3Schema as Schema;
+    const { forwards } = schema.properties?.['spec']?.properties ?? {};
+    const members = Object.entries(forwards?.items?.properties ?? {});
+    expect(members.map(([name]) => name)).toEqual(expect.arrayContaining(['name', 'local', 'remote', 'dynamic']));
+    // The server publishes a schema a moment after it has established the definition.
+    const published = async () => (await server.kubectl(['explain', 'sshtunnel.spec'])).code === 0;
+    await until('the schema to be published', published, { everyMs: 100 });
+    const text = await kubectl('explain', 'sshtunnel.spec.forwards');
+    const words = (what: string) => what.replace(/\s+/g, ' ').trim();
+    expect(text).toMatch(/^FIELD: forwards <\[\]Object>$/m);
+    expect(words(text)).toContain(words(forwards?.description ?? 'a description'));
+    for (const [name, { type = '', description = '' }] of members) {
+      const required = forwards?.items?.required?.includes(name) ? ' -required-' : '';
+      const shown = `${name} <${SHOWN[type]}>${required}`;
+      // Below it comes its description, perhaps after the values it may have.
+      const [, below = ''] = words(text).split(` ${shown} `);
+      expect(below.replace(/^enum: [\w, ]+? (?=[A-Z])/, '').slice(0, words(description).length), shown).toBe(
+        words(description),
+      );
+    }
     expect(await kubectl('explain', 'sshtunnel.spec.heartbeat.timeoutSeconds')).toContain('Default: 3.');
   });
 });
+
+type Schema = {
+  readonly type?: string;
+  readonly description?: string;
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly additionalProperties?: Schema | boolean;
+};
+
+/** What `kubectl explain` calls the types of a schema. */
+const SHOWN: Readonly<Record<string, string>> = {
+  object: 'Object',
+  string: 'string',
+  integer: 'integer',
+  boolean: 'boolean',
+  array: '[]Object',
+};
+
+/** Every field below, however deep, with its path. */
+const fieldsOf = (schema: Schema, path = ''): [string, Schema][] => [
+  ...Object.entries(schema.properties ?? {}).flatMap(([name, field]): [string, Schema][] => [
+    [`${path}.${name}`, field],
+    ...fieldsOf(field, `${path}.${name}`),
+  ]),
+  ...(schema.items ? fieldsOf(schema.items, `${path}[]`) : []),
+  ...(typeof schema.additionalProperties === 'object' ? fieldsOf(schema.additionalProperties, `${path}{}`) : []),
+];

@@ -7,7 +7,7 @@ import { type KubeObject, keyOf } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, type Resource } from '../../src/kube/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
-import { createFaultProxy, type FaultProxy } from '../support/kube/fault-proxy.ts';
+import { createFaultProxy, type Fault, type FaultProxy } from '../support/kube/fault-proxy.ts';
 import { createRecordingLog, createRecordingMeter } from '../support/kube/recording.ts';
 import { createTcpProxy, type TcpProxy } from '../support/kube/tcp-proxy.ts';
 import { until } from '../support/until.ts';
@@ -208,8 +208,8 @@ describe('an informer on a real API server', () => {
     // In the first word, in the metadata, in the managed fields.
     const after = [1, 100, 400];
     faults.setFault((_method, url) => {
-      const cutAfterBytes = url.includes('watch=true') ? after[cuts++] : undefined;
-      return cutAfterBytes === undefined ? undefined : { cutAfterBytes };
+      const bytes = url.includes('watch=true') ? after[cuts++] : undefined;
+      return bytes === undefined ? undefined : { breaks: 'truncate', after: { bytes } };
     });
     faults.cut();
     let writes = 0;
@@ -244,7 +244,7 @@ describe('an informer on a real API server', () => {
     expect(one.count('watches')).toBe(3);
   });
 
-  it('survives a restart, a crash and lost history, and ends up with what is there', async () => {
+  it('survives a restart, a crash and a server that knows nothing of before, and ends up with what is there', async () => {
     const one = await start(wired);
     await one.informer.synced;
     await put('gone', '1');
@@ -258,7 +258,7 @@ describe('an informer on a real API server', () => {
     await server.kill();
     await server.restart();
     await writeOn('3');
-    // Blind, while something goes, something comes, something is another of the same name, and the history is dropped.
+    // Blind, while something goes, something comes, something is another of the same name, and the server forgets its cache.
     const lists = one.count('lists');
     wire.hold(true);
     wire.cut();
@@ -266,7 +266,6 @@ describe('an informer on a real API server', () => {
     await put('instead', '1');
     await remove('kept');
     await put('kept', '4');
-    await server.compact();
     await server.kill();
     await server.restart();
     wire.hold(false);
@@ -346,18 +345,43 @@ describe('an informer on a real API server', () => {
     await seen(one.informer, 'x', '2', one);
   });
 
-  it('ends when told to, from every state, and leaves no connection', async () => {
-    const stop = new AbortController();
-    faults.setFault(() => ({ status: 503 }));
-    const informers = [wired, faulty].map((through) =>
-      createInformer<ConfigMap>({ client: through, resource: CONFIG_MAPS }),
-    );
-    const ended = informers.map((informer) => informer.run(stop.signal));
-    await informers[0]?.synced;
-    stop.abort();
-    await Promise.all(ended);
+  /** Where it is when it is told to end, and what leads there. */
+  const STATES: readonly [string, (method: string, url: string) => Fault | undefined, string][] = [
+    ['a list that is not answered', () => ({ breaks: 'stall' }), 'limit='],
+    ['a list that stops half-way', () => ({ breaks: 'stall', after: { bytes: 20 } }), 'limit='],
+    ['a watch that is not answered', (_, url) => (isWatch(url) ? { breaks: 'stall' } : undefined), 'watch=true'],
+    ['a watch', () => undefined, 'watch=true'],
+    ['the wait after a failure', () => ({ status: 403 }), 'limit='],
+  ];
+  it.each(STATES)('ends when told to, and leaves no connection: from %s', async (_state, fault, asked) => {
+    const proxy = await createFaultProxy(server.credentials);
+    const { client: own, connection } = clientOf(text, { server: proxy.url });
+    try {
+      proxy.setFault(fault);
+      const failing = 'status' in (fault('GET', '') ?? {});
+      const { log, lines } = createRecordingLog();
+      const informer = createInformer<ConfigMap>({ client: own, resource: CONFIG_MAPS, log });
+      const stop = new AbortController();
+      const ended = informer.run(stop.signal);
+      await until('the state', () => proxy.requests.some((line) => line.includes(asked)));
+      if (failing) await until('the failure', () => lines.length > 0);
+      else expect(await proxy.open()).toBeGreaterThan(0);
+      stop.abort();
+      await ended;
+      // What is kept for the next request is closed with the pool; a request under way has no next one.
+      if (failing) await connection.close();
+      await until('no connection', async () => (await proxy.open()) === 0);
+    } finally {
+      await connection.close();
+      await proxy.close();
+    }
+  });
+
+  it('does not begin when it was told to end before', async () => {
     const already = createInformer<ConfigMap>({ client: wired, resource: CONFIG_MAPS });
-    await already.run(stop.signal);
+    await already.run(AbortSignal.abort());
     expect(already.hasSynced()).toBe(false);
   });
 });
+
+const isWatch = (url: string) => url.includes('watch=true');

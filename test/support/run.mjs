@@ -13,6 +13,7 @@ const [task = 'help', ...rest] = process.argv.slice(2);
 const vitest = ['node_modules/vitest/vitest.mjs', 'run'];
 /** What each task needs from Debian (a command that proves it is there, and the package that brings it), and what it runs. */
 const SSH = { ssh: 'openssh-client', '/usr/sbin/sshd': 'openssh-server', setpriv: 'util-linux' };
+const LIB = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
 const SSH_TESTS = {
   ...SSH,
   '/usr/lib/autossh/autossh': 'autossh',
@@ -24,8 +25,10 @@ const SSH_TESTS = {
   script: 'bsdutils',
   promtool: 'prometheus',
   'chromium-headless-shell': 'chromium-headless-shell',
-  [`/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/libnss_wrapper.so`]: 'libnss-wrapper',
+  [`${LIB}/libnss_wrapper.so`]: 'libnss-wrapper',
 };
+/** A process's time of day that a test can set. */
+const CLOCK = { [`${LIB}/faketime/libfaketime.so.1`]: 'libfaketime' };
 const API = { etcd: 'etcd-server' };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
 const NODE = {
@@ -42,7 +45,7 @@ const tasks = {
   build: { needs: {}, run: [['test/support/build.ts']] },
   check: { needs: {}, run: [[...vitest, '--project', 'unit', 'test/unit/checks.test.ts']] },
   generate: { needs: {}, run: [['test/support/generate.ts']] },
-  test: { needs: { ...SSH_TESTS, ...NODE }, run: [['test/support/test.ts']] },
+  test: { needs: { ...SSH_TESTS, ...NODE, ...CLOCK }, run: [['test/support/test.ts']] },
   demo: { needs: { ...SSH, ...NODE }, run: [['test/support/build.ts'], ['test/demo/cluster.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
   soak: {

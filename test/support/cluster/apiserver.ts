@@ -36,7 +36,7 @@ export type ApiServer = {
   kill(): Promise<void>;
   /** Starts again on the same port and data; stops first where it still runs. */
   restart(): Promise<void>;
-  /** Drops etcd's history, so that a watch from an old resourceVersion gets 410 Gone once the server's own cache is gone (restart). */
+  /** Drops etcd's history, so that a watch from an old resourceVersion gets 410 Gone: where the server has a cache of the resource, only once that is gone too (restart). */
   compact(): Promise<void>;
   logTail(): string;
 };

@@ -1,16 +1,29 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Agent, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
 import type { Credentials } from '../cluster/index.ts';
 
 export type Fault =
   /** Answered here; the server never hears of it. */
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string }
-  /** Cut after so many bytes of the answer's body. */
-  | { readonly cutAfterBytes: number }
+  /** Asked of the server, and the answer passed on until it breaks. */
+  | {
+      readonly breaks: Breaks;
+      /** So many whole lines of the body, and so many bytes of the rest, are passed on first. Absent: not even the headers. */
+      readonly after?: { readonly lines?: number; readonly bytes?: number };
+    }
+  /** Passed on unharmed once this has come to an end; `onAnswer` is told the server's status code. */
+  | { readonly before: () => Promise<unknown>; readonly onAnswer?: (status: number) => void }
   /** Asked of the server, and answered with a broken connection. `onAnswer` is called when the server has answered, before that. */
   | { readonly loseAnswer: true; readonly onAnswer?: () => void };
+
+/**
+ * How an answer ends that does not end as it should: by a reset; never, in silence; or short, as if that were all there is (a body
+ * ends in order; before the headers the connection does).
+ */
+export type Breaks = 'cut' | 'stall' | 'truncate';
 
 /** An HTTP proxy to an API server that authenticates as administrator and does wrong what it is told to. Speaks HTTP itself. */
 export type FaultProxy = {
@@ -19,6 +32,8 @@ export type FaultProxy = {
   readonly requests: string[];
   /** Asked for every request; undefined passes it on. */
   setFault(fault: ((method: string, url: string) => Fault | undefined) | undefined): void;
+  /** Connections of clients. */
+  readonly open: () => Promise<number>;
   /** Breaks all connections of clients. */
   readonly cut: () => void;
   readonly close: () => Promise<void>;
@@ -29,7 +44,7 @@ export const createFaultProxy = async (credentials: Credentials): Promise<FaultP
   const agent = new Agent({ keepAlive: true, ca, cert, key });
   const requests: string[] = [];
   let decide: ((method: string, url: string) => Fault | undefined) | undefined;
-  const server = createServer((incoming, response) => {
+  const server = createServer(async (incoming, response) => {
     const { method = 'GET', url = '/' } = incoming;
     requests.push(`${method} ${url}`);
     const fault = decide?.(method, url);
@@ -40,30 +55,26 @@ export const createFaultProxy = async (credentials: Credentials): Promise<FaultP
       return;
     }
     const { host: _, connection: __, ...headers } = incoming.headers;
+    if (fault !== undefined && 'before' in fault) await fault.before();
     const upstream = request(
       new URL(url, credentials.server),
       { method, headers, agent },
       (answer: IncomingMessage) => {
+        answer.on('error', () => response.destroy());
         if (fault !== undefined && 'loseAnswer' in fault) {
           answer.resume();
           fault.onAnswer?.();
           incoming.socket.resetAndDestroy();
           return;
         }
+        if (fault !== undefined && 'breaks' in fault) {
+          passUntilBroken(answer, response, fault);
+          return;
+        }
+        fault?.onAnswer?.(answer.statusCode ?? 0);
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         response.flushHeaders();
-        let left = fault === undefined ? Number.POSITIVE_INFINITY : fault.cutAfterBytes;
-        answer.on('data', (chunk: Buffer) => {
-          response.write(chunk.subarray(0, left));
-          left -= chunk.length;
-          // Ends the chunked body in order: the client must see for itself that an event is half.
-          if (left <= 0) {
-            answer.destroy();
-            response.end();
-          }
-        });
-        answer.on('end', () => response.end());
-        answer.on('error', () => response.destroy());
+        answer.pipe(response);
       },
     );
     upstream.on('error', () => response.destroy());
@@ -79,6 +90,7 @@ export const createFaultProxy = async (credentials: Credentials): Promise<FaultP
     setFault: (fault) => {
       decide = fault;
     },
+    open: () => promisify(server.getConnections.bind(server))(),
     cut: () => server.closeAllConnections(),
     close: async () => {
       server.closeAllConnections();
@@ -88,3 +100,41 @@ export const createFaultProxy = async (credentials: Credentials): Promise<FaultP
     },
   };
 };
+
+const passUntilBroken = (
+  answer: IncomingMessage,
+  response: ServerResponse,
+  { breaks, after }: Extract<Fault, { breaks: Breaks }>,
+): void => {
+  const end = () => {
+    // Read on, or the server would wait for us and not we for it.
+    answer.removeAllListeners('data').resume();
+    if (breaks === 'cut') response.socket?.resetAndDestroy();
+    if (breaks === 'truncate' && after === undefined) response.socket?.end();
+    if (breaks === 'truncate' && after !== undefined) response.end();
+  };
+  if (after === undefined) {
+    end();
+    return;
+  }
+  // Of no length told beforehand: the client must see for itself that it is not whole.
+  const { 'content-length': _, ...headers } = answer.headers;
+  response.writeHead(answer.statusCode ?? 502, headers);
+  response.flushHeaders();
+  let { lines = 0, bytes = 0 } = after;
+  if (lines === 0 && bytes === 0) {
+    end();
+    return;
+  }
+  answer.on('data', (chunk: Buffer) => {
+    let at = 0;
+    while (lines > 0 && at < chunk.length) if (chunk[at++] === NEWLINE) lines--;
+    const most = lines > 0 ? at : Math.min(chunk.length, at + bytes);
+    bytes -= most - at;
+    const isLast = lines === 0 && bytes === 0;
+    response.write(chunk.subarray(0, most), () => isLast && end());
+    if (isLast) answer.removeAllListeners('data').resume();
+  });
+};
+
+const NEWLINE = '\n'.charCodeAt(0);

@@ -15,6 +15,7 @@ export type OperatorOptions = {
   readonly webhookConfiguration?: string;
   /** In the names of its files. */
   readonly name: string;
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 export type LogLine = { readonly level: string; readonly msg: string; readonly error?: string } & Readonly<
@@ -37,7 +38,7 @@ export type Operator = {
 };
 
 export const startOperator = async (options: OperatorOptions): Promise<Operator> => {
-  const { server, kubeconfig, namespace, webhookConfiguration = 'autossh-operator', name } = options;
+  const { server, kubeconfig, namespace, webhookConfiguration = 'autossh-operator', name, env = {} } = options;
   const ports = {
     webhook: await freePort('127.0.0.1'),
     health: await freePort('127.0.0.1'),
@@ -59,6 +60,7 @@ export const startOperator = async (options: OperatorOptions): Promise<Operator>
       POD_NAME: name,
       POD_NAMESPACE: namespace,
       ...(kubeconfig === undefined ? {} : { KUBECONFIG: kubeconfig }),
+      ...env,
     },
   });
   const text = () => readFileSync(logFile, 'utf8');
