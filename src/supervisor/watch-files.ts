@@ -1,5 +1,6 @@
-import { type FSWatcher, readdirSync, readFileSync, watch } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { watchDirectory } from './watch-directory.ts';
 
 /** How late a change is seen at most: a watch can lose one (a volume that is mounted anew, a machine without inotify to spare). */
 const EVERY_MS = 1_000;
@@ -29,26 +30,16 @@ export const watchFiles = (directories: () => readonly string[], onChange: () =>
       look();
     }, SETTLE_MS);
   };
-  const watchers = directories().flatMap((dir) => watchDirectory(dir, lookSoon));
+  // The directory, not its files: that sees the swap of a volume's `..data` as well as a file that is replaced.
+  const watchers = directories().map((dir) => watchDirectory(dir, lookSoon));
   const timer = setInterval(look, EVERY_MS);
   return {
     stop: () => {
       clearInterval(timer);
       clearTimeout(soon);
-      for (const watcher of watchers) watcher.close();
+      for (const watcher of watchers) watcher?.close();
     },
   };
-};
-
-/** Sees the swap of a volume's `..data` as well as a file that is replaced; a directory that is not there (yet) is only looked at. */
-const watchDirectory = (dir: string, onEvent: () => void): FSWatcher[] => {
-  try {
-    const watcher = watch(dir, onEvent);
-    watcher.on('error', () => watcher.close());
-    return [watcher];
-  } catch {
-    return [];
-  }
 };
 
 /** A mounted volume shows its keys as names without a leading dot; the rest is the machinery of its updates. */
