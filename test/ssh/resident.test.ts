@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { FullStatus } from '../../src/supervisor/full-status.ts';
 import { flows, type Service, startService } from '../support/echo.ts';
 import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
@@ -181,5 +183,36 @@ describe('the resident supervisor', () => {
     expect(log).not.toMatch(/PRIVATE KEY/);
     expect(resident.log().every(({ level, time, msg }) => level && time && msg)).toBe(true);
     expect(await resident.stop()).toBe(0);
+  });
+
+  it('ends in order however often it is told to: nothing of the key is left', async () => {
+    const { sshd, spec } = await world();
+    const resident = await startResident(sshd, spec);
+    await connected(resident);
+    const ssh = await until('ssh', () => resident.ssh());
+    const [, key = ''] = /IdentityFile=([^\0]+)/.exec(readFileSync(`/proc/${ssh.pid}/cmdline`, 'latin1')) ?? [];
+    expect(existsSync(key)).toBe(true);
+    // An ssh that does not hear makes the end last.
+    signal(ssh, 'SIGSTOP');
+    resident.child.kill('SIGTERM');
+    await until('it to be heard', () => resident.log().some(({ msg }) => msg === 'told to stop'));
+    resident.child.kill('SIGTERM');
+    resident.child.kill('SIGINT');
+    expect(await resident.stop()).toBe(0);
+    expect(existsSync(dirname(key))).toBe(false);
+  });
+
+  it('tells of a configuration what is wrong with it now, also while it waits for the first one', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, null));
+    const problem = async () => ((await (await fetch(`${resident.page}status`)).json()) as FullStatus).configProblem;
+    expect(await problem()).toMatch(/got neither/);
+    resident.put('config/AUTOSSH_TUNNEL', '{');
+    await until('the second problem', async () => /JSON/.test((await problem()) ?? ''));
+    resident.put('config/AUTOSSH_TUNNEL', '{"version": 2}');
+    await until('the third problem', async () => /version/.test((await problem()) ?? ''));
+    resident.configure(spec);
+    await connected(resident);
+    expect(await problem()).toBeNull();
   });
 });
