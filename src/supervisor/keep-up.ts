@@ -94,7 +94,12 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const bornAt = performance.now();
   const forwards = followForwards({
     wanted: () => config.document.forwards,
-    timeoutMs: () => config.timeoutMs,
+    patience: {
+      get timeoutMs() {
+        return config.timeoutMs;
+      },
+      glance: traffic.glance,
+    },
     retry: () => config.retry,
     log,
     onChange: () => tell(),
