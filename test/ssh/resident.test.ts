@@ -190,7 +190,7 @@ describe('the resident supervisor', () => {
     const resident = await startResident(sshd, spec);
     await connected(resident);
     const ssh = await until('ssh', () => resident.ssh());
-    const [, key = ''] = /IdentityFile=([^\0]+)/.exec(readFileSync(`/proc/${ssh.pid}/cmdline`, 'latin1')) ?? [];
+    const key = await keyOf(resident);
     expect(existsSync(key)).toBe(true);
     // An ssh that does not hear makes the end last.
     signal(ssh, 'SIGSTOP');
@@ -200,6 +200,26 @@ describe('the resident supervisor', () => {
     resident.child.kill('SIGINT');
     expect(await resident.stop()).toBe(0);
     expect(existsSync(dirname(key))).toBe(false);
+  });
+
+  it('removes the copy of the key that one left which was killed, and not that of one that lives', async () => {
+    const { sshd, service, spec } = await world();
+    const killed = await startResident(sshd, spec);
+    await connected(killed);
+    const left = await keyOf(killed);
+    const root = await killed.crash();
+    expect(existsSync(left)).toBe(true);
+    // Two pods of a workload have the same tunnel.
+    const lives = keep(await startResident(sshd, forward(await freePort(), service)));
+    await connected(lives);
+    expect(existsSync(dirname(left))).toBe(false);
+    const kept = await keyOf(lives);
+    const next = keep(await startResident(sshd, null, { root }));
+    await connected(next);
+    expect(existsSync(kept)).toBe(true);
+    expect(existsSync(await keyOf(next))).toBe(true);
+    await sshd.kill('sessions');
+    await lives.shows('another login', ({ connected, sshStarts }) => connected && sshStarts === 2);
   });
 
   it('tells of a configuration what is wrong with it now, also while it waits for the first one', async () => {
@@ -216,3 +236,9 @@ describe('the resident supervisor', () => {
     expect(await problem()).toBeNull();
   });
 });
+
+/** Where the key lies that its ssh uses. */
+const keyOf = async (resident: Resident): Promise<string> => {
+  const { pid } = await until('ssh', () => resident.ssh());
+  return /IdentityFile=([^\0]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))?.[1] ?? '';
+};
