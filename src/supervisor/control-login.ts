@@ -1,8 +1,9 @@
-import { existsSync, watch } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { ControlSocket } from './control-socket.ts';
+import { watchDirectory } from './watch-directory.ts';
 
-/** How often the control socket is looked for where the directory cannot be watched. */
-const LOOK_EVERY_MS = 1_000;
+/** How often the control socket is looked for: beside a watch, which can lose an event, and where the directory cannot be watched. */
+const LOOK_EVERY_MS = { watched: 1_000, unwatched: 100 };
 
 /** Resolves when ssh has logged in, which is when it makes its control socket; rejects with the signal's reason. */
 export const loggedIn = ({ dir, path, seen }: ControlSocket, signal: AbortSignal): Promise<void> =>
@@ -17,11 +18,10 @@ export const loggedIn = ({ dir, path, seen }: ControlSocket, signal: AbortSignal
       stop();
       reject(signal.reason);
     };
-    const watcher = watch(dir, look);
-    watcher.on('error', () => {});
-    const timer = setInterval(look, LOOK_EVERY_MS);
+    const watcher = watchDirectory(dir, look);
+    const timer = setInterval(look, LOOK_EVERY_MS[watcher === null ? 'unwatched' : 'watched']);
     const stop = () => {
-      watcher.close();
+      watcher?.close();
       clearInterval(timer);
       signal.removeEventListener('abort', abort);
     };

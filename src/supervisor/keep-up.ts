@@ -73,7 +73,10 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   let recycle: NodeJS.Timeout | undefined;
   /** The ssh that runs, or ran last. */
   let current: ResidentLaunch | undefined;
-  const { path: dir, inMemory } = makeMemoryDirectory('autossh-login-');
+  const { namespace, name } = first.document;
+  const { path: dir, inMemory, leftovers } = makeMemoryDirectory('autossh-login-', `${namespace}/${name}`);
+  if (leftovers > 0)
+    log.line(6, 'keys of an earlier supervisor of this tunnel are removed', { directories: leftovers });
   if (!inMemory) log.line(4, 'no directory in memory: copies of the keys are on a disk until the end', { dir });
   const sshEnv = childEnv(env, dir);
   const logins = createLogins({ dir, root, env: sshEnv });
@@ -93,7 +96,12 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const bornAt = performance.now();
   const forwards = followForwards({
     wanted: () => config.document.forwards,
-    timeoutMs: () => config.timeoutMs,
+    patience: {
+      get timeoutMs() {
+        return config.timeoutMs;
+      },
+      glance: traffic.glance,
+    },
     retry: () => config.retry,
     log,
     onChange: () => tell(),

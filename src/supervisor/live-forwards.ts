@@ -7,15 +7,23 @@ import * as places from '../tunnel/forwards-in-place.ts';
 import { refusedForwards } from '../tunnel/refused-forwards.ts';
 import { forwardArgs } from '../tunnel/ssh-args.ts';
 import type { ControlAnswer, ControlSocket } from './control-socket.ts';
+import { LONGEST_BEAT_MS, type PatientOptions, patiently } from './heartbeat-patient.ts';
 import { listensOn } from './listeners.ts';
 
 /** An ssh whose forwards are to follow the configuration. */
 export type LiveConnection = { readonly control: ControlSocket; readonly pid: number };
 
+/** One of them, for as long as it lives. */
+type Living = LiveConnection & { readonly end: AbortController };
+
 export type LiveForwardsOptions = {
   /** Asked for at each decision: what is in force now. */
   readonly wanted: () => readonly DocumentForward[];
-  readonly timeoutMs: () => number;
+  /**
+   * How long an answer is waited for. ssh alone answers for what is local; the server's answer comes behind the bulk of the connection,
+   * and is waited for as a beat is.
+   */
+  readonly patience: Pick<PatientOptions, 'timeoutMs' | 'glance'>;
   readonly retry: () => RetryLimits;
   readonly log: JsonLog;
   /** Something that inPlace() tells has changed. */
@@ -45,7 +53,7 @@ export type LiveForwards = {
 export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
   const { wanted, log } = options;
   let state = places.noForwards;
-  let connection: LiveConnection | null = null;
+  let connection: Living | null = null;
   let working = false;
   /** Forwards that ended an ssh since bytes went round last: each is good for one start without a pause, not for a storm of them. */
   const blamed = new Set<ForwardKey>();
@@ -64,7 +72,10 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
     for (let mine = connection; mine !== null; mine = connection) {
       const step = places.nextStep(state, wanted(), performance.now());
       if (step === null) break;
-      const problem = await perform(mine, step, options.timeoutMs());
+      const problem = await perform(mine, step, {
+        ...{ timeoutMs: options.patience.timeoutMs, glance: options.patience.glance },
+        onSlow: (waitedMs) => tellSlow(step, waitedMs),
+      });
       // Whatever came of it went with its connection.
       if (connection === mine) note(step, problem);
     }
@@ -72,6 +83,11 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
     const due = connection === null ? null : places.nextRetryAt(state);
     if (due !== null) timer = setTimeout(work, Math.max(SHORTEST_MS, due - performance.now()));
   };
+
+  const tellSlow = ({ forward }: ForwardStep, waitedMs: number): void =>
+    log.line(6, 'forward slow: bytes flow, the answer of the server is waited for', {
+      ...{ forward: forward.name, spec: forwardKey(forward), waitedMs: Math.round(waitedMs) },
+    });
 
   const note = (step: ForwardStep, problem: Problem | null): void => {
     const { forward } = step;
@@ -106,7 +122,7 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
       return present;
     },
     connected: (to) => {
-      connection = to;
+      connection = { ...to, end: new AbortController() };
       void work();
     },
     proven: () => {
@@ -114,6 +130,7 @@ export const followForwards = (options: LiveForwardsOptions): LiveForwards => {
       change(places.proven(state));
     },
     ended: () => {
+      connection?.end.abort(new Error('ssh has ended'));
       connection = null;
       clearTimeout(timer);
     },
@@ -146,14 +163,21 @@ const SHORTEST_MS = 100;
 type Problem = { readonly text: string; readonly refused: boolean };
 
 const perform = async (
-  { control, pid }: LiveConnection,
+  { control, pid, end }: Living,
   { do: verb, forward }: ForwardStep,
-  timeoutMs: number,
+  patience: PatientOptions,
 ): Promise<Problem | null> => {
-  const isLocal = forward.kind !== 'remote';
-  const answer = await control[verb === 'add' ? 'forward' : 'cancel'](forwardArgs(forward), timeoutMs);
+  const spec = forwardArgs(forward);
+  // ssh asks the server to listen, and only tells it to end that.
+  if (verb === 'add' && forward.kind === 'remote') {
+    const answer = await patiently((enough) => control.forward(spec, LONGEST_BEAT_MS, enough), end.signal, patience);
+    return answer === null
+      ? { text: `the server did not answer within ${patience.timeoutMs} ms`, refused: false }
+      : problemOf(verb, answer);
+  }
+  const answer = await control[verb === 'add' ? 'forward' : 'cancel'](spec, patience.timeoutMs, end.signal);
   const problem = problemOf(verb, answer);
-  if (problem !== null || !isLocal) return problem;
+  if (problem !== null || forward.kind === 'remote') return problem;
   // ssh's word is not taken for it where the kernel can be asked.
   const listens = listensOn(pid, forward.listen);
   if (verb === 'add') return listens === false ? { text: 'ssh added it but does not listen', refused: true } : null;

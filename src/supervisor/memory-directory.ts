@@ -1,12 +1,15 @@
 import { mkdtempSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { claim, removeLeftovers } from './leftovers.ts';
 
 /** A fresh directory, mode 0700. */
 export type MemoryDirectory = {
   readonly path: string;
   /** False where the machine offers nothing in memory (macOS). */
   readonly inMemory: boolean;
+  /** How many of an earlier supervisor of the tunnel were still there; they are removed. */
+  readonly leftovers: number;
 };
 
 /** What statfs(2) calls a file system that is memory: tmpfs and ramfs. */
@@ -14,20 +17,30 @@ const IN_MEMORY = [0x01021994, 0x858458f6];
 
 /**
  * Makes a private directory for keys: in memory, so that they never reach a disk. In a pod TMPDIR is such a volume, of this container
- * alone; elsewhere the session's own directory or /dev/shm. Throws where nothing at all can be written.
+ * alone; elsewhere the session's own directory or /dev/shm. What a killed supervisor of the same tunnel left there goes first. Throws where
+ * nothing at all can be written.
  */
-export const makeMemoryDirectory = (prefix: string): MemoryDirectory => {
+export const makeMemoryDirectory = (prefix: string, tunnel: string): MemoryDirectory => {
   const bases = [process.env['TMPDIR'], process.env['XDG_RUNTIME_DIR'], '/dev/shm'].filter(
     (base) => base !== undefined,
   );
-  for (const base of bases.filter(isInMemory)) {
+  const memory = bases.filter(isInMemory);
+  const leftovers = [...new Set([...memory, tmpdir()])]
+    .map((base) => removeLeftovers(base, prefix, tunnel))
+    .reduce((sum, count) => sum + count, 0);
+  const make = (base: string): string => {
+    const path = mkdtempSync(join(base, prefix));
+    claim(path, tunnel);
+    return path;
+  };
+  for (const base of memory) {
     try {
-      return { path: mkdtempSync(join(base, prefix)), inMemory: true };
+      return { path: make(base), inMemory: true, leftovers };
     } catch {
       // Not ours to write to: the next one.
     }
   }
-  return { path: mkdtempSync(join(tmpdir(), prefix)), inMemory: false };
+  return { path: make(tmpdir()), inMemory: false, leftovers };
 };
 
 const isInMemory = (dir: string): boolean => {

@@ -30,7 +30,7 @@ export type ResidentView = {
  */
 export const serveResident = (
   view: () => ResidentView,
-  metrics: TunnelMetrics,
+  metrics: Pick<TunnelMetrics, 'text'>,
   listen: { host?: string | undefined; port: number },
 ): Promise<HttpServer> =>
   serveHttp(

@@ -8,6 +8,7 @@ import { createSink } from '../telemetry/sink.ts';
 import { newResidentState } from '../tunnel/resident-state.ts';
 import { notYetWhole } from '../tunnel/whole.ts';
 import { configDirectories } from './config-directories.ts';
+import { keepListening } from './keep-listening.ts';
 import { keepUp } from './keep-up.ts';
 import { type ConfigReader, createConfigReader, type ReadConfig } from './resident-config.ts';
 import { type ResidentView, serveResident } from './resident-http.ts';
@@ -42,19 +43,33 @@ export const superviseResident = async (options: ResidentOptions): Promise<numbe
   const log = createJsonLog(stderr, { program: 'autossh', ...options.logFields }, options.logFormat);
   const stopped = new AbortController();
   const stop = (name: 'SIGTERM' | 'SIGINT') => stopped.abort(constants.signals[name]);
-  process.once('SIGTERM', () => stop('SIGTERM'));
-  process.once('SIGINT', () => stop('SIGINT'));
+  // For good, since what nobody listens for kills: a second one must not cut the end short that removes the copies of the keys.
+  process.on('SIGTERM', () => stop('SIGTERM'));
+  process.on('SIGINT', () => stop('SIGINT'));
   const readConfig = createConfigReader(options.env, options.root);
   let read = readConfig();
   warn(read, log);
-  const metrics = createTunnelMetrics(nameOf(read), options.version, REASONS);
+  let metrics = createTunnelMetrics(nameOf(read), options.version, REASONS);
   let view = (): ResidentView => waiting(read);
-  const server = await serveResident(() => view(), metrics, options.listen);
-  log.line(6, 'probes, metrics and status', { port: options.listen.port });
-  const page = await serveResidentPage(() => view(), options, log);
+  const { listen } = options;
+  const server = keepListening(() => serveResident(() => view(), { text: () => metrics.text() }, listen), {
+    ...listen,
+    setting: 'spec.sidecar.healthPort, --http-port',
+    onServed: () => log.line(6, 'probes, metrics and status', { port: listen.port }),
+    onProblem: (problem) => log.line(3, 'probes, metrics and status are not served', { port: listen.port, problem }),
+  });
+  const page = serveResidentPage(() => view(), options, log);
   try {
-    read = await configured(read, readConfig, options.root, log, stopped.signal);
-    if (!read.ok) return 0;
+    if (!read.ok) {
+      const onRead = (newest: ReadConfig) => {
+        read = newest;
+        warn(newest, log);
+      };
+      await configured(readConfig, onRead, options.root, stopped.signal);
+      if (!read.ok) return 0;
+      // Now it is known whose they are.
+      metrics = createTunnelMetrics(nameOf(read), options.version, REASONS);
+    }
     const resident = keepUp({
       ...options,
       readConfig,
@@ -88,24 +103,26 @@ const waiting = (read: ReadConfig): ResidentView => ({
   configProblem: read.ok ? null : read.problem,
 });
 
-/** Waits for a configuration that can be run; ends early, without one, when told to stop. */
+/** Waits for a configuration that can be run, and tells of each that is read; ends early when told to stop. */
 const configured = (
-  first: ReadConfig,
   readConfig: ConfigReader,
+  onRead: (read: ReadConfig) => void,
   root: string = MOUNT_ROOT,
-  log: JsonLog,
   stop: AbortSignal,
-): Promise<ReadConfig> =>
+): Promise<void> =>
   new Promise((resolve) => {
-    if (first.ok || stop.aborted) return resolve(first);
-    const files = watchFiles(configDirectories(root), () => {
-      const read = readConfig();
-      warn(read, log);
-      if (read.ok) finish(read);
-    });
-    const finish = (read: ReadConfig) => {
+    const finish = () => {
       files.stop();
-      resolve(read);
+      resolve();
     };
-    stop.addEventListener('abort', () => finish(first), { once: true });
+    const look = () => {
+      const read = readConfig();
+      onRead(read);
+      if (read.ok) finish();
+    };
+    const files = watchFiles(configDirectories(root), look);
+    stop.addEventListener('abort', finish, { once: true });
+    // What came between the first reading and the first watching changes nothing any more.
+    if (stop.aborted) finish();
+    else if (readConfig().ok) look();
   });

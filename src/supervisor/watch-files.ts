@@ -1,17 +1,26 @@
-import { type FSWatcher, readdirSync, readFileSync, watch } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { watchDirectory } from './watch-directory.ts';
 
 /** How late a change is seen at most: a watch can lose one (a volume that is mounted anew, a machine without inotify to spare). */
 const EVERY_MS = 1_000;
 /** A change is often several: they are looked at together. */
 const SETTLE_MS = 20;
 
-/** What all files of some directories hold, in one text; a file that cannot be read is as if it were not there. */
-const contentOf = (directories: readonly string[]): string =>
-  directories
-    .flatMap((dir) => names(dir).map((name) => join(dir, name)))
-    .map((path) => `${path}\0${text(path)}`)
-    .join('\0');
+/**
+ * What all files of some directories hold, as one hash: there are keys and passphrases among them, of which nothing is to be remembered.
+ * A file that cannot be read is as if it were empty.
+ */
+const contentOf = (directories: readonly string[]): string => {
+  const hash = createHash('sha256');
+  for (const path of directories.flatMap((dir) => names(dir).map((name) => join(dir, name)))) {
+    const content = bytes(path);
+    hash.update(`${path}\0${content.length}\0`).update(content);
+    content.fill(0);
+  }
+  return hash.digest('hex');
+};
 
 /** Calls `onChange` when the content of the directories is another than before. The list is asked for each time. */
 export const watchFiles = (directories: () => readonly string[], onChange: () => void): { stop: () => void } => {
@@ -29,26 +38,16 @@ export const watchFiles = (directories: () => readonly string[], onChange: () =>
       look();
     }, SETTLE_MS);
   };
-  const watchers = directories().flatMap((dir) => watchDirectory(dir, lookSoon));
+  // The directory, not its files: that sees the swap of a volume's `..data` as well as a file that is replaced.
+  const watchers = directories().map((dir) => watchDirectory(dir, lookSoon));
   const timer = setInterval(look, EVERY_MS);
   return {
     stop: () => {
       clearInterval(timer);
       clearTimeout(soon);
-      for (const watcher of watchers) watcher.close();
+      for (const watcher of watchers) watcher?.close();
     },
   };
-};
-
-/** Sees the swap of a volume's `..data` as well as a file that is replaced; a directory that is not there (yet) is only looked at. */
-const watchDirectory = (dir: string, onEvent: () => void): FSWatcher[] => {
-  try {
-    const watcher = watch(dir, onEvent);
-    watcher.on('error', () => watcher.close());
-    return [watcher];
-  } catch {
-    return [];
-  }
 };
 
 /** A mounted volume shows its keys as names without a leading dot; the rest is the machinery of its updates. */
@@ -62,10 +61,10 @@ const names = (dir: string): string[] => {
   }
 };
 
-const text = (path: string): string => {
+const bytes = (path: string): Buffer => {
   try {
-    return readFileSync(path, 'latin1');
+    return readFileSync(path);
   } catch {
-    return '';
+    return Buffer.alloc(0);
   }
 };

@@ -352,6 +352,10 @@ describe('a living tunnel', () => {
       resident.data(spec([local('echo', port, echo.port)], more), { generation });
     volume.publish(data(a, 1));
     await runs(resident, 1);
+    // Nothing was known of the tunnel when the metrics were served first.
+    const { body } = await resident.get('/metrics');
+    expect(body).toMatch(/^autossh_tunnel_up\{tunnel="orders-db"\} 1$/m);
+    expect(body).not.toContain('tunnel=""');
     const through = await hold(a);
     const debug = () => resident.log().filter(({ level }) => level === 'debug').length;
 

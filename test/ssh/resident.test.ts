@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { FullStatus } from '../../src/supervisor/full-status.ts';
 import { flows, type Service, startService } from '../support/echo.ts';
 import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
@@ -182,4 +184,61 @@ describe('the resident supervisor', () => {
     expect(resident.log().every(({ level, time, msg }) => level && time && msg)).toBe(true);
     expect(await resident.stop()).toBe(0);
   });
+
+  it('ends in order however often it is told to: nothing of the key is left', async () => {
+    const { sshd, spec } = await world();
+    const resident = await startResident(sshd, spec);
+    await connected(resident);
+    const ssh = await until('ssh', () => resident.ssh());
+    const key = await keyOf(resident);
+    expect(existsSync(key)).toBe(true);
+    // An ssh that does not hear makes the end last.
+    signal(ssh, 'SIGSTOP');
+    resident.child.kill('SIGTERM');
+    await until('it to be heard', () => resident.log().some(({ msg }) => msg === 'told to stop'));
+    resident.child.kill('SIGTERM');
+    resident.child.kill('SIGINT');
+    expect(await resident.stop()).toBe(0);
+    expect(existsSync(dirname(key))).toBe(false);
+  });
+
+  it('removes the copy of the key that one left which was killed, and not that of one that lives', async () => {
+    const { sshd, service, spec } = await world();
+    const killed = await startResident(sshd, spec);
+    await connected(killed);
+    const left = await keyOf(killed);
+    const root = await killed.crash();
+    expect(existsSync(left)).toBe(true);
+    // Two pods of a workload have the same tunnel.
+    const lives = keep(await startResident(sshd, forward(await freePort(), service)));
+    await connected(lives);
+    expect(existsSync(dirname(left))).toBe(false);
+    const kept = await keyOf(lives);
+    const next = keep(await startResident(sshd, null, { root }));
+    await connected(next);
+    expect(existsSync(kept)).toBe(true);
+    expect(existsSync(await keyOf(next))).toBe(true);
+    await sshd.kill('sessions');
+    await lives.shows('another login', ({ connected, sshStarts }) => connected && sshStarts === 2);
+  });
+
+  it('tells of a configuration what is wrong with it now, also while it waits for the first one', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, null));
+    const problem = async () => ((await (await fetch(`${resident.page}status`)).json()) as FullStatus).configProblem;
+    expect(await problem()).toMatch(/got neither/);
+    resident.put('config/AUTOSSH_TUNNEL', '{');
+    await until('the second problem', async () => /JSON/.test((await problem()) ?? ''));
+    resident.put('config/AUTOSSH_TUNNEL', '{"version": 2}');
+    await until('the third problem', async () => /version/.test((await problem()) ?? ''));
+    resident.configure(spec);
+    await connected(resident);
+    expect(await problem()).toBeNull();
+  });
 });
+
+/** Where the key lies that its ssh uses. */
+const keyOf = async (resident: Resident): Promise<string> => {
+  const { pid } = await until('ssh', () => resident.ssh());
+  return /IdentityFile=([^\0]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))?.[1] ?? '';
+};

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { LINKS, tunnelFaults } from '../soak/links.ts';
@@ -17,6 +18,34 @@ describe.concurrent('a tunnel with default settings, saturated both ways', () =>
       const figures = await soakTunnel({ name, link, seconds: 60 });
       expect(tunnelFaults(figures), JSON.stringify(figures)).toEqual([]);
     });
+});
+
+describe.concurrent('a saturated link', () => {
+  itOverLink('takes a remote forward that is added live, however late the answer of the server is', async (context) => {
+    const link = await startLink({ bitsPerSecond: 1_000_000 });
+    context.onTestFinished(() => link.stop());
+    const sshd = await sshdIn(context, { host: link.far, port: 22, wrap: link.path.at('server') });
+    const sink = await serviceIn(context, { path: join(sshd.dir, 'sink') }, (guest) => guest.resume());
+    const [upload, hooks] = [join(sshd.dir, 'upload'), join(sshd.dir, 'hooks')];
+    const always = { name: 'upload', local: { listen: { path: upload }, target: { path: sink.path } } };
+    const added = { name: 'hooks', remote: { listen: { path: hooks }, target: { path: sink.path } } };
+    const heartbeat = { timeoutSeconds: 1 };
+    const resident = await startResident(sshd, { forwards: [always], heartbeat }, { path: link.path });
+    context.onTestFinished(() => resident.stop().then(() => {}));
+    await resident.shows('a connection', ({ connected }) => connected);
+    context.onTestFinished(again(upload, pour));
+    const told = (start: string) => resident.log().filter(({ msg }) => String(msg).startsWith(start));
+    await until('a beat that is waited for', () => told('heartbeat slow')[0], { deadlineMs: 60_000, everyMs: 100 });
+    resident.configure({ forwards: [always, added], heartbeat }, { generation: 8 });
+    await until('the answer', () => told('forward added')[0] ?? told('forward is not in place')[0], {
+      deadlineMs: 120_000,
+      everyMs: 100,
+    });
+    expect(told('forward is not in place')).toEqual([]);
+    expect(existsSync(hooks)).toBe(true);
+    expect(told('forward slow')[0]).toMatchObject({ level: 'info', forward: 'hooks', waitedMs: expect.any(Number) });
+    expect(await resident.status()).toMatchObject({ connected: true, forwardsUp: 2, disconnects: 0, sshStarts: 1 });
+  });
 });
 
 describe.concurrent('patience with a busy connection has an end', () => {

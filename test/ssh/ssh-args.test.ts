@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { documentOf } from '../../src/api/hand-over.ts';
 import { type Places, type SshCommand, sshCommand } from '../../src/tunnel/ssh-args.ts';
+import { enforced } from '../../src/tunnel/ssh-options.ts';
 import { freePort } from '../support/port.ts';
 import { type Sshd, startSshd } from '../support/sshd.ts';
 import { documentWith, placesIn, tunnelOf } from '../support/tunnels.ts';
@@ -49,6 +50,8 @@ const ENFORCED: Record<string, string | undefined> = {
   identitiesonly: 'yes',
   stricthostkeychecking: 'true',
   globalknownhostsfile: '/dev/null',
+  knownhostscommand: undefined,
+  verifyhostkeydns: 'false',
   updatehostkeys: 'false',
   permitlocalcommand: 'no',
   forwardagent: 'no',
@@ -57,13 +60,49 @@ const ENFORCED: Record<string, string | undefined> = {
   passwordauthentication: 'no',
   kbdinteractiveauthentication: 'no',
   preferredauthentications: 'publickey',
+  addkeystoagent: 'false',
+  pkcs11provider: undefined,
   canonicalizehostname: 'false',
+  connectionattempts: '1',
+  escapechar: 'none',
+  ipqos: 'none none',
   loglevel: 'INFO',
   localcommand: undefined,
   remotecommand: undefined,
   proxycommand: undefined,
   identityagent: 'none',
 };
+
+/** What would do harm, or at least something else, if a later line of a configuration could set it. */
+const HOSTILE: Record<string, string> = {
+  BatchMode: 'no',
+  ExitOnForwardFailure: 'no',
+  IdentitiesOnly: 'no',
+  StrictHostKeyChecking: 'no',
+  UserKnownHostsFile: '/tmp/x',
+  GlobalKnownHostsFile: '/tmp/x',
+  KnownHostsCommand: '/bin/id',
+  UpdateHostKeys: 'yes',
+  VerifyHostKeyDNS: 'yes',
+  PermitLocalCommand: 'yes',
+  ForwardAgent: 'yes',
+  ForwardX11: 'yes',
+  Tunnel: 'yes',
+  PreferredAuthentications: 'password',
+  PasswordAuthentication: 'yes',
+  KbdInteractiveAuthentication: 'yes',
+  IdentityAgent: '/tmp/x',
+  AddKeysToAgent: 'yes',
+  PKCS11Provider: '/tmp/x.so',
+  CanonicalizeHostname: 'always',
+  ConnectionAttempts: '9',
+  EscapeChar: '^b',
+  IPQoS: 'af21',
+  LogLevel: 'DEBUG',
+  ProxyCommand: 'id',
+};
+/** ssh takes all values of these, not the first; they are files of ours. */
+const ADDING_UP = ['IdentityFile', 'CertificateFile'];
 
 describe('ssh -G reads what was meant', () => {
   it('without a hop', () => {
@@ -169,6 +208,27 @@ describe('ssh -G reads what was meant', () => {
     const outer = understood(command.argv);
     expect(one(outer, 'proxyjump')).toBe('autossh_hop_1,autossh_hop_2');
     expect([one(outer, 'hostname'), one(outer, 'port')]).toEqual(['bastion.example.com', '22']);
+  });
+
+  it('has something hostile against every enforced option', () => {
+    const login = { identityFile: '/k', certificateFile: '/c', identityAgent: 'none', knownHostsFile: '/h' };
+    const keywords = enforced(login).map(([keyword]) => keyword);
+    expect(keywords.filter((keyword) => !(keyword in HOSTILE) && !ADDING_UP.includes(keyword))).toEqual([]);
+  });
+
+  it.each(Object.entries(HOSTILE))('lets no later %s %s count, at the server or at a hop', (keyword, value) => {
+    const name = keyword.toLowerCase();
+    const direct = sshCommand(documentWith(), placesIn(dir)).argv;
+    const end = direct.indexOf('--');
+    const put = [...direct.slice(0, end), '-o', `${keyword}=${value}`, ...direct.slice(end)];
+    const proxied = sshCommand(documentWith({ ssh: { jumpHosts: [{ host: 'edge.example.com' }] } }), placesIn(dir));
+    const file = join(dir, 'ssh_config.hostile');
+    writeFileSync(file, `${proxied.files[0]?.content}\nHost *\n  ${keyword} ${value}\n`);
+    const expected = name === 'userknownhostsfile' ? `${dir}/target.known_hosts` : ENFORCED[name];
+    expect(one(understood(put), name)).toBe(expected);
+    expect(one(understood(['-F', file, '-W', '[target]:22', 'autossh_hop_1']), name)).toBe(expected);
+    // Without anything enforced it would count.
+    expect(one(understood(['-F', 'none', '-o', `${keyword}=${value}`, 'x']), name)).not.toBe(expected);
   });
 
   it('also with a percent sign in a path', () => {

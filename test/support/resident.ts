@@ -49,7 +49,9 @@ export type Metadata = { readonly generation?: number; readonly annotations?: Re
 
 export type ResidentOptions = {
   /** The world that it runs in the client's end of; default: this machine's. */
-  readonly path?: Pick<NetPath, 'at' | 'reach'>;
+  readonly path?: Pick<NetPath, 'at'> & Partial<Pick<NetPath, 'reach'>>;
+  /** Its ports, where they are not to be free ones. */
+  readonly ports?: { readonly http?: number; readonly page?: number };
   /** Directories that an earlier one left, with what was put there. */
   readonly root?: string;
   /** Who it runs as; only root can choose. */
@@ -67,7 +69,7 @@ export type ResidentOptions = {
 export const startResident = async (
   sshd: Pick<Sshd, 'host' | 'port' | 'user' | 'userKey' | 'knownHosts'>,
   spec: Parameters<typeof tunnelOf>[0] | null,
-  { uid, env = {}, files = {}, root: earlier, path }: ResidentOptions = {},
+  { uid, env = {}, files = {}, root: earlier, path, ports = {} }: ResidentOptions = {},
 ): Promise<Resident> => {
   const root = earlier ?? mkdtempSync(join(tmpdir(), 'res-'));
   const put = (path: string, content: string | null) => {
@@ -90,9 +92,9 @@ export const startResident = async (
   }
   for (const [path, content] of Object.entries(files)) put(path, content);
   if (spec !== null) configure(spec);
-  const port = await freePort();
+  const port = ports.http ?? (await freePort());
   const args = ['sidecar', '--root', root, '--http-host', '127.0.0.1', '--http-port', String(port)];
-  const pagePort = await freePort();
+  const pagePort = ports.page ?? (await freePort());
   args.push('--page-port', String(pagePort));
   if (uid !== undefined) chmodSync(root, 0o755);
   const startedAt = Date.now();
@@ -107,7 +109,7 @@ export const startResident = async (
     text += chunk;
   });
   const exited = new Promise<number | null>((done) => child.once('exit', done));
-  const socketPath = await path?.reach('client', port, join(root, 'http'));
+  const socketPath = await path?.reach?.('client', port, join(root, 'http'));
   const get = (path: string) => ask(socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }, path);
   const status = async () => JSON.parse((await get('/status')).body) as PodStatus;
   await until(

@@ -4,7 +4,7 @@ import { parseDocument, type TunnelDocument } from '../../src/api/document.ts';
 import { errorText } from '../../src/api/parse.ts';
 import { CannotCompile, forwardArgs, sshCommand } from '../../src/tunnel/ssh-args.ts';
 import { configText } from '../../src/tunnel/ssh-config.ts';
-import { documentWith, placesIn } from '../support/tunnels.ts';
+import { documentWith, placesIn, tunnelOf } from '../support/tunnels.ts';
 
 const places = placesIn('/run/autossh');
 const withHops = () =>
@@ -223,22 +223,54 @@ describe('a document that somebody else wrote', () => {
     );
   });
 
-  it('has no member through which an option could come', () => {
-    for (const name of [
-      'proxyCommand',
-      'ProxyCommand',
-      'PROXYCOMMAND',
-      'localCommand',
-      'knownHostsCommand',
-      'matchExec',
-      'include',
-    ]) {
-      const changed = structuredClone(document) as unknown as { ssh: { options: Record<string, string> } };
-      changed.ssh.options[name] = 'id';
+  it.each([
+    'proxyCommand',
+    'ProxyCommand',
+    'PROXYCOMMAND',
+    'proxyJump',
+    'proxyUseFdpass',
+    'localCommand',
+    'permitLocalCommand',
+    'remoteCommand',
+    'knownHostsCommand',
+    'KnownHostsCommand',
+    'verifyHostKeyDNS',
+    'pkcs11Provider',
+    'PKCS11Provider',
+    'securityKeyProvider',
+    'addKeysToAgent',
+    'identityAgent',
+    'xAuthLocation',
+    'escapeChar',
+    'ipQoS',
+    'matchExec',
+    'include',
+    'configFile',
+    'extraArgs',
+  ])('has no member %s through which an option could come', (name) => {
+    const doors = (changed: TunnelDocument): object[] => {
+      const { ssh, jumpHosts, identities, knownHosts, forwards, heartbeat, retry } = changed;
+      const hops = [ssh, ...jumpHosts];
+      const options = hops.map((hop) => hop.options);
+      return [changed, ...hops, ...options, ...identities, ...knownHosts, ...forwards, heartbeat, retry];
+    };
+    const count = doors(document).length;
+    expect(count).toBeGreaterThan(10);
+    for (let door = 0; door < count; door++) {
+      const changed = structuredClone(document);
+      Object.assign(doors(changed)[door] ?? {}, { [name]: 'id' });
+      expect(changed).not.toEqual(document);
       const parsed = parseDocument(JSON.stringify(changed));
+      // A newer controller may say more: what is not known is ignored.
       if (!parsed.ok) throw new Error('an unknown member is ignored');
       expect(parsed.value).toEqual(document);
     }
+    // Of a person's manifest nothing is ignored.
+    for (const spec of [{ [name]: 'id' }, { ssh: { [name]: 'id' } }, { ssh: { options: { [name]: 'id' } } }])
+      expect(() => tunnelOf(spec)).toThrow(/unknown field/);
+    expect(() => tunnelOf({ ssh: { jumpHosts: [{ host: 'edge', options: { [name]: 'id' } }] } })).toThrow(
+      /unknown field/,
+    );
   });
 
   it('must name slots that it has', () => {
