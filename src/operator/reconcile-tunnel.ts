@@ -10,8 +10,9 @@ import { PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
 import { askAgainAfterMs } from './ask-again.ts';
 import { readStatus } from './read-status.ts';
+import type { Refusals } from './refusals.ts';
 import { FIELD_MANAGER, SSH_TUNNELS } from './resource.ts';
-import { type Judged, type PodView, statusOf, type TunnelStatus } from './status.ts';
+import { type Judged, type PodView, type Refusal, statusOf, type TunnelStatus } from './status.ts';
 import { type ConfigMap, keepConfigMap } from './tunnel-config-map.ts';
 import { planOf, type TunnelPlan } from './tunnel-plan.ts';
 import { isLive, type Pod, sidecarIn } from './tunnel-pod.ts';
@@ -28,6 +29,7 @@ export type Cluster = {
   readonly configMaps: Store<ConfigMap>;
   /** The pods that name a tunnel, by `namespace/tunnel`. */
   readonly podsOf: (key: string) => readonly Pod[];
+  readonly refusals: Refusals;
   readonly now: () => Date;
 };
 
@@ -42,10 +44,14 @@ export const reconcileTunnel = async (
 ): Promise<ReconcileResult> => {
   const object = cluster.tunnels.get(key);
   // Its ConfigMap goes with it: the garbage collector follows the owner reference.
-  if (object === undefined || object.metadata.deletionTimestamp !== undefined) return undefined;
+  if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
+    cluster.refusals.note(key, null, log);
+    return undefined;
+  }
   const { name, namespace } = splitKey(key);
   const plan = planOf(object);
   const { refusal, trouble } = await provide(plan, object, cluster, signal);
+  cluster.refusals.note(key, refusal, log);
   const pods = cluster.podsOf(key).filter(isLive);
   const views = await Promise.all(pods.map((pod) => lookAt(pod, name, cluster.now().getTime(), signal)));
   const judged: Judged = {
@@ -89,7 +95,7 @@ const written = new WeakMap<TunnelObject, TunnelStatus>();
 const writeStatus = async (
   { name, namespace }: { name: string; namespace?: string | undefined },
   status: TunnelStatus,
-  refusal: Judged['refusal'],
+  refusal: Refusal | null,
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<void> => {
@@ -105,7 +111,7 @@ const writeStatus = async (
 };
 
 /** Why the tunnel has no ConfigMap, or null; and a failure that does not keep its author from being told. */
-type Provided = { readonly refusal: Judged['refusal']; readonly trouble?: ApiError };
+type Provided = { readonly refusal: Refusal | null; readonly trouble?: ApiError };
 
 /** The ConfigMap, and the annotation that makes a kubelet look at it now. */
 const provide = async (

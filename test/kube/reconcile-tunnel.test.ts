@@ -8,6 +8,7 @@ import { type KubeObject, keyOf } from '../../src/kube/object.ts';
 import { CONFIG_MAPS } from '../../src/kube/resource.ts';
 import { createStore } from '../../src/kube/store.ts';
 import { reconcileTunnel, type TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
+import { createRefusals } from '../../src/operator/refusals.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { type ConfigMap, isProvided } from '../../src/operator/tunnel-config-map.ts';
 import { upApiServer } from '../support/cluster/index.ts';
@@ -54,7 +55,8 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     const configMaps = createStore<ConfigMap>({});
     const log = () => {};
     const events = { record: () => {}, flush: async () => {} };
-    const cluster = { client, events, tunnels, configMaps, podsOf: () => [], now: () => new Date() };
+    const refusals = createRefusals({ set: () => {} });
+    const cluster = { client, events, tunnels, configMaps, refusals, podsOf: () => [], now: () => new Date() };
     const reconcile = () => reconcileTunnel(keyOf(made), { signal: AbortSignal.timeout(60_000), log }, cluster);
     const accepted = async () =>
       (await client.get<TunnelObject>(SSH_TUNNELS, place(name))).status?.conditions?.find(
