@@ -166,6 +166,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         ...{ client: writer, events, tunnels: tunnels.store, configMaps: configMaps.store },
         podsOf: (key: string) => pods.store.byIndex(TUNNEL_INDEX, key),
         refusals,
+        heard: new Map(),
         now: () => new Date(),
       };
       const controller = createController({
