@@ -14,5 +14,13 @@ const JITTER = 0.2;
 export const askAgainAfterMs = (ready: Condition | undefined, now: Date, random: number): number => {
   const since = now.getTime() - Date.parse(ready?.lastTransitionTime ?? '');
   const pause = ready?.status === 'True' || Number.isNaN(since) ? CALM_MS : Math.max(ANXIOUS_MS, since / 10);
-  return Math.round(Math.min(CALM_MS, pause) * (1 - JITTER + 2 * JITTER * random));
+  return jittered(Math.min(CALM_MS, pause), random);
 };
+
+/** When to look again for what no watch may tell and what will not last, in ms. `random` is of [0, 1). */
+export const lookSoonMs = (random: number): number => jittered(ANXIOUS_MS, random);
+
+/** When to look again for what no watch may tell and what waits for a person, in ms. `random` is of [0, 1). */
+export const lookLaterMs = (random: number): number => jittered(CALM_MS, random);
+
+const jittered = (ms: number, random: number): number => Math.round(ms * (1 - JITTER + 2 * JITTER * random));

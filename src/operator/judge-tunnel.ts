@@ -1,6 +1,7 @@
 import { documentOf } from '../api/hand-over.ts';
-import { errorText, parseSshTunnel } from '../api/parse.ts';
+import { errorText } from '../api/parse.ts';
 import type { SshTunnel } from '../api/ssh-tunnel.ts';
+import { readTunnel } from './read-tunnel.ts';
 
 export type TunnelVerdict =
   | { readonly ok: true; readonly tunnel: SshTunnel }
@@ -13,7 +14,7 @@ export const judgeTunnel = (name: string, namespace: string, object: unknown): T
     return bad(
       `there is no SshTunnel "${name}" in namespace "${namespace}": create it and the pod follows, or correct the annotation (kubectl get sshtunnels -n ${namespace})`,
     );
-  const parsed = parseSshTunnel(withoutStatus(object));
+  const parsed = readTunnel(object);
   if (!parsed.ok)
     return bad(`SshTunnel "${name}" is not valid, correct it: ${parsed.errors.map(errorText).join(', ')}`);
   const tunnel = parsed.value;
@@ -25,13 +26,6 @@ export const judgeTunnel = (name: string, namespace: string, object: unknown): T
 };
 
 const bad = (problem: string): TunnelVerdict => ({ ok: false, problem });
-
-/** What another version of the operator wrote there is no reason to refuse a pod. */
-const withoutStatus = (object: unknown): unknown => {
-  if (typeof object !== 'object' || object === null) return object;
-  const { status: _, ...rest } = object as { status?: unknown };
-  return rest;
-};
 
 const servicePorts = (tunnel: SshTunnel, namespace: string): string =>
   documentOf(tunnel)

@@ -8,10 +8,12 @@ import type { EventRecorder, Regarding } from '../kube/events.ts';
 import { type KubeObject, makeKey, splitKey } from '../kube/object.ts';
 import { PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
-import { askAgainAfterMs } from './ask-again.ts';
+import { askAgainAfterMs, lookLaterMs, lookSoonMs } from './ask-again.ts';
+import { type Heard, hear, isStarting } from './hear.ts';
 import { readStatus } from './read-status.ts';
+import type { Refusals } from './refusals.ts';
 import { FIELD_MANAGER, SSH_TUNNELS } from './resource.ts';
-import { type Judged, type PodView, statusOf, type TunnelStatus } from './status.ts';
+import { type Judged, type PodView, type Refusal, statusOf, type TunnelStatus } from './status.ts';
 import { type ConfigMap, keepConfigMap } from './tunnel-config-map.ts';
 import { planOf, type TunnelPlan } from './tunnel-plan.ts';
 import { isLive, type Pod, sidecarIn } from './tunnel-pod.ts';
@@ -28,6 +30,9 @@ export type Cluster = {
   readonly configMaps: Store<ConfigMap>;
   /** The pods that name a tunnel, by `namespace/tunnel`. */
   readonly podsOf: (key: string) => readonly Pod[];
+  readonly refusals: Refusals;
+  /** What the sidecars said last, by tunnel and uid of the pod; kept up by the reconciler, empty at first. */
+  readonly heard: Map<string, ReadonlyMap<string, Heard>>;
   readonly now: () => Date;
 };
 
@@ -42,12 +47,22 @@ export const reconcileTunnel = async (
 ): Promise<ReconcileResult> => {
   const object = cluster.tunnels.get(key);
   // Its ConfigMap goes with it: the garbage collector follows the owner reference.
-  if (object === undefined || object.metadata.deletionTimestamp !== undefined) return undefined;
+  if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
+    cluster.refusals.note(key, null, log);
+    cluster.heard.delete(key);
+    return undefined;
+  }
   const { name, namespace } = splitKey(key);
   const plan = planOf(object);
-  const { refusal, trouble } = await provide(plan, object, cluster, signal);
+  const provided = await provide(plan, object, cluster, signal);
+  if (provided === 'Waits') {
+    cluster.refusals.note(key, null, log);
+    return { requeueAfterMs: lookSoonMs(Math.random()) };
+  }
+  const { refusal, trouble } = provided;
+  cluster.refusals.note(key, refusal, log);
   const pods = cluster.podsOf(key).filter(isLive);
-  const views = await Promise.all(pods.map((pod) => lookAt(pod, name, cluster.now().getTime(), signal)));
+  const { views, isSilent } = await lookAtAll(pods, key, cluster, signal);
   const judged: Judged = {
     generation: object.metadata.generation ?? 0,
     suspended: plan.suspended,
@@ -73,10 +88,14 @@ export const reconcileTunnel = async (
   }
   // Told of in the status; it counts as a failure all the same, and is tried again as one.
   if (trouble !== undefined) throw trouble;
-  // A pod that starts makes itself heard.
-  if (!pods.some((pod) => sidecarIn(pod, name).state === 'Running')) return undefined;
+  if (isSilent) return { requeueAfterMs: lookSoonMs(Math.random()) };
+  // Only objects of ours are watched: whether that of somebody else is gone is to be looked at.
+  const conflict = refusal?.reason === 'Conflict' ? [lookLaterMs(Math.random())] : [];
   const ready = status.conditions.find(({ type }) => type === 'Ready');
-  return { requeueAfterMs: askAgainAfterMs(ready, cluster.now(), Math.random()) };
+  // A pod that starts makes itself heard.
+  const runs = pods.some((pod) => sidecarIn(pod, name).state === 'Running');
+  const waits = [...conflict, ...(runs ? [askAgainAfterMs(ready, cluster.now(), Math.random())] : [])];
+  return waits.length === 0 ? undefined : { requeueAfterMs: Math.min(...waits) };
 };
 
 /** What was written while the cache had this object: it has the old one until the watch comes round, and nothing is to be written twice. */
@@ -89,7 +108,7 @@ const written = new WeakMap<TunnelObject, TunnelStatus>();
 const writeStatus = async (
   { name, namespace }: { name: string; namespace?: string | undefined },
   status: TunnelStatus,
-  refusal: Judged['refusal'],
+  refusal: Refusal | null,
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<void> => {
@@ -105,7 +124,7 @@ const writeStatus = async (
 };
 
 /** Why the tunnel has no ConfigMap, or null; and a failure that does not keep its author from being told. */
-type Provided = { readonly refusal: Judged['refusal']; readonly trouble?: ApiError };
+type Provided = { readonly refusal: Refusal | null; readonly trouble?: ApiError };
 
 /** The ConfigMap, and the annotation that makes a kubelet look at it now. */
 const provide = async (
@@ -113,11 +132,12 @@ const provide = async (
   object: TunnelObject,
   cluster: Cluster,
   signal: AbortSignal,
-): Promise<Provided> => {
+): Promise<Provided | 'Waits'> => {
   if (plan.refusal !== null) return { refusal: plan.refusal };
   try {
-    const refusal = await keepConfigMap(plan, object, cluster, signal);
-    if (refusal !== null) return { refusal };
+    const kept = await keepConfigMap(plan, object, cluster, signal);
+    if (kept === 'Waits') return kept;
+    if (kept !== null) return { refusal: kept };
   } catch (error) {
     if (!isForbidden(error)) throw error;
     const message = `The operator may not keep the ConfigMap of the tunnel, give it the permission: ${error.message}`;
@@ -155,17 +175,46 @@ const touch = async (
   }
 };
 
-/** A container that has just started may not listen yet: its silence means nothing for a while. */
-const SILENT_AT_FIRST_MS = 15_000;
+/** What the pods of a tunnel say, and whether one of them said nothing and is believed for what it said before. */
+const lookAtAll = async (
+  pods: readonly Pod[],
+  key: string,
+  { heard, now }: Cluster,
+  signal: AbortSignal,
+): Promise<{ readonly views: readonly PodView[]; readonly isSilent: boolean }> => {
+  const { name } = splitKey(key);
+  const former = heard.get(key);
+  const looks = await Promise.all(
+    pods.map(async (pod) => {
+      const uid = pod.metadata.uid ?? '';
+      return { uid, ...(await lookAt(pod, name, former?.get(uid), now, signal)) };
+    }),
+  );
+  // A question that was broken off is no silence.
+  signal.throwIfAborted();
+  const known = looks.flatMap(({ uid, last }): [string, Heard][] => (last === null ? [] : [[uid, last]]));
+  if (known.length === 0) heard.delete(key);
+  else heard.set(key, new Map(known));
+  return { views: looks.map(({ view }) => view), isSilent: known.some(([, { silence }]) => silence !== null) };
+};
 
-const lookAt = async (pod: Pod, tunnel: string, now: number, signal: AbortSignal): Promise<PodView> => {
+const lookAt = async (
+  pod: Pod,
+  tunnel: string,
+  former: Heard | undefined,
+  clock: Cluster['now'],
+  signal: AbortSignal,
+): Promise<{ readonly view: PodView; readonly last: Heard | null }> => {
   const name = pod.metadata.name ?? '';
   const sidecar = sidecarIn(pod, tunnel);
-  if (sidecar.state === 'Missing') return { name, injected: false, answer: null };
-  if (sidecar.state === 'NotRunning') return { name, injected: true, answer: null };
-  const answer = await readStatus(sidecar.host, sidecar.port, signal);
-  if (answer !== null) return { name, injected: true, answer };
-  return { name, injected: true, answer: now - sidecar.startedAt < SILENT_AT_FIRST_MS ? null : 'unreachable' };
+  if (sidecar.state === 'Missing') return { view: { name, injected: false, answer: null }, last: null };
+  if (sidecar.state === 'NotRunning') return { view: { name, injected: true, answer: null }, last: null };
+  const { host, port, startedAt } = sidecar;
+  const answer = await readStatus(host, port, signal);
+  const now = clock().getTime();
+  const last = hear(former, answer, { now, startedAt });
+  const unknown = isStarting(startedAt, now) ? null : 'unreachable';
+  return { view: { name, injected: true, answer: last?.answer ?? unknown }, last };
 };
 
 /** An event for each change that a person would want to find in `kubectl describe`. */

@@ -20,7 +20,9 @@ import { createWebhookServer, type WebhookServer } from '../kube/webhook-server.
 import { serveHttp } from '../telemetry/http-server.ts';
 import { registerMetrics } from '../telemetry/metrics.ts';
 import { createPodAdmission } from './admission.ts';
+import { OPERATOR_METRICS } from './metrics.ts';
 import { reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
+import { createRefusals } from './refusals.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
 import { type ConfigMap, isProvided } from './tunnel-config-map.ts';
 import { type Pod, trimPod, tunnelNamesOf } from './tunnel-pod.ts';
@@ -52,7 +54,8 @@ const LEAVE_MS = 3_000;
  * 0 after the signal, 1 when the lease was lost, since writes may still be under way and only an end is certain.
  */
 export const runController = async (settings: ControllerSettings, stop: AbortSignal, log: Log): Promise<number> => {
-  const meter = registerMetrics(METRICS);
+  const meter = registerMetrics({ ...METRICS, ...OPERATOR_METRICS });
+  const refusals = createRefusals(meter);
   const connection = connect({
     load: () => loadKubeConfig(settings.env),
     userAgent: `autossh-operator/${settings.version}`,
@@ -164,6 +167,8 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
       const cluster = {
         ...{ client: writer, events, tunnels: tunnels.store, configMaps: configMaps.store },
         podsOf: (key: string) => pods.store.byIndex(TUNNEL_INDEX, key),
+        refusals,
+        heard: new Map(),
         now: () => new Date(),
       };
       controller = createController({

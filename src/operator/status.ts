@@ -13,14 +13,16 @@ export type PodView = {
     | null;
 };
 
+export const REFUSAL_REASONS = ['Invalid', 'NotImplemented', 'Conflict', 'Forbidden'] as const;
+
+/** Why a tunnel has no ConfigMap. */
+export type Refusal = { readonly reason: (typeof REFUSAL_REASONS)[number]; readonly message: string };
+
 export type Judged = {
   readonly generation: number;
   readonly suspended: boolean;
   /** Null: accepted. */
-  readonly refusal: {
-    readonly reason: 'Invalid' | 'NotImplemented' | 'Conflict' | 'Forbidden';
-    readonly message: string;
-  } | null;
+  readonly refusal: Refusal | null;
   readonly insecure: boolean;
   readonly pods: readonly PodView[];
 };

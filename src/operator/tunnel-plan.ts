@@ -1,8 +1,9 @@
 import { configMapData } from '../api/hand-over.ts';
-import { errorText, parseSshTunnel } from '../api/parse.ts';
+import { errorText } from '../api/parse.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { configHash } from './config-hash.ts';
 import { notImplemented } from './not-implemented.ts';
+import { readTunnel } from './read-tunnel.ts';
 
 /** What an SshTunnel asks of the controller. */
 export type TunnelPlan = { readonly suspended: boolean; readonly insecure: boolean } & (
@@ -33,7 +34,7 @@ export const planOf = (object: KubeObject): TunnelPlan => {
 const plans = new WeakMap<KubeObject, TunnelPlan>();
 
 const makePlan = (object: KubeObject): TunnelPlan => {
-  const parsed = parseSshTunnel(object);
+  const parsed = readTunnel(object);
   if (!parsed.ok) {
     const message = parsed.errors.map(errorText).join('; ').slice(0, LONGEST_MESSAGE);
     return { suspended: false, insecure: false, refusal: { reason: 'Invalid', message } };

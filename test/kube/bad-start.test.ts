@@ -354,7 +354,27 @@ describe('the operator, started where something is wrong', () => {
         expect(verdict.reason).toBe('Invalid');
         if (!isHopeless) expect(verdict).toMatchObject({ status: 'False' });
         expect(verdict.message).toMatch(expected);
+        const refused = () =>
+          operator.lines().filter(({ msg, key }) => msg === 'tunnel refused' && key === `old/${name}`);
+        const [said] = await until(`a line about ${name}`, () => refused().length > 0 && refused(), {
+          ...PATIENT,
+          state,
+        });
+        expect(said).toMatchObject({ level: 'warn', reason: 'Invalid', controller: 'sshtunnel' });
+        expect(said?.['message']).toMatch(expected);
       }
+      const count = async () =>
+        sumOf(await operator.metrics(), 'autossh_operator_refused_tunnels', { reason: 'Invalid' });
+      expect(await count()).toBe(Object.keys(bad).length);
+      // The hopeless fail again and again: no reason to say it again.
+      const failures = () =>
+        operator.lines().filter(({ msg, key }) => msg === 'reconcile failed' && key === 'old/list').length;
+      await until('further failures', () => failures() > 2, { ...PATIENT, state });
+      expect(operator.lines().filter(({ msg }) => msg === 'tunnel refused')).toHaveLength(Object.keys(bad).length);
+      // Neither a tunnel that is mended nor one that is deleted counts any longer.
+      await kubectl(['replace', '-f', '-'], tunnel('type', 'old'));
+      await kubectl(['delete', 'sshtunnel', 'list', '-n', 'old']);
+      await until('the rest', async () => (await count()) === Object.keys(bad).length - 2, { ...PATIENT, state });
     });
   });
 });

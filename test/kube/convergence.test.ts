@@ -21,11 +21,14 @@ const TUNNEL = 'orders-db';
 /** What the operator has to write to get from nothing to the end, in this order. */
 const WRITES = ['POST secrets', 'PATCH mutatingwebhookconfigurations', 'POST leases', 'PATCH configmaps', 'PATCH pods'];
 const LAST_WRITE = 'PATCH sshtunnels/status';
+/** What it has to write for a change of the specification, in this order. */
+const WRITES_OF_CHANGE = ['PATCH configmaps', 'PATCH pods'];
 /** More writes than this mean that it does not come to an end. */
 const MOST_WRITES = 30;
 
 type Loose = KubeObject & Record<string, unknown>;
 type Tunnel = KubeObject & { status?: { observedGeneration?: number; conditions?: Record<string, unknown>[] } };
+type Life = { readonly waitOutLease?: boolean; readonly change?: object | undefined };
 type Killing = { readonly at: number; readonly when: 'before' | 'after' };
 
 describe('the operator, killed at any of its writes', () => {
@@ -109,18 +112,22 @@ describe('the operator, killed at any of its writes', () => {
     return JSON.stringify(state, null, 1).replaceAll(namespace, 'NAMESPACE');
   };
 
-  /** One life from nothing to the end state, with a death in it where told. What was written until the death, or the end. */
-  const live = async (name: string, killing?: Killing, { waitOutLease = false } = {}) => {
+  /**
+   * One life from nothing to the end state, with a death in it where told. What was written until the death, or the end; with a
+   * `change` of the specification only from then on.
+   */
+  const live = async (name: string, killing?: Killing, { waitOutLease = false, change }: Life = {}) => {
     await prepare(name);
     let victim: Operator | undefined;
     let killed = false;
+    let counts = change === undefined;
     const writes: string[] = [];
     const kill = () => {
       killed = true;
       process.kill(victim?.daemon.pid ?? 0, 'SIGKILL');
     };
     proxy.setFault((method, url) => {
-      if (method === 'GET' || killed) return undefined;
+      if (method === 'GET' || killed || !counts) return undefined;
       writes.push(`${method} ${resourceOf(url)}`);
       if (writes.length !== killing?.at) return undefined;
       if (killing.when === 'after') return { loseAnswer: true, onAnswer: kill };
@@ -132,6 +139,12 @@ describe('the operator, killed at any of its writes', () => {
     let current = victim;
     const state = () => current.daemon.logTail();
     try {
+      if (change !== undefined) {
+        await until('the state before', () => endState(name), { deadlineMs: 60_000, everyMs: 20, state });
+        counts = true;
+        const body = { spec: change };
+        await client.patch(SSH_TUNNELS, { namespace: name, name: TUNNEL }, { type: 'merge', body }, {});
+      }
       const first = await until('an end', async () => killed || (await endState(name)), {
         deadlineMs: 60_000,
         everyMs: 20,
@@ -158,22 +171,35 @@ describe('the operator, killed at any of its writes', () => {
     }
   };
 
-  it('comes to the same end', async () => {
-    const undisturbed = await live('undisturbed');
-    expect(undisturbed.writes.filter(isOfTheWay)).toEqual([...WRITES, LAST_WRITE]);
-    expect(undisturbed.end).toContain('"type": "Accepted"');
+  /** A life undisturbed, and one with a death before and after each of its writes; they have to be these, and then the last. */
+  const dieEverywhere = async (name: string, expected: readonly string[], change?: object) => {
+    const way = [...expected, LAST_WRITE];
+    const undisturbed = await live(`${name}-undisturbed`, undefined, { change });
+    expect(undisturbed.writes.filter(isOfTheWay)).toEqual(way);
     for (const when of ['before', 'after'] as const) {
       const deaths: string[] = [];
       for (let at = 1; ; at++) {
         expect(at, deaths.join()).toBeLessThan(MOST_WRITES);
-        const { writes, end, died } = await live(`${when}-${at}`, { at, when });
+        const { writes, end, died } = await live(`${name}-${when}-${at}`, { at, when }, { change });
         expect(end, `killed ${when} write ${at} of ${writes.join()}`).toBe(undisturbed.end);
         if (!died) break;
         deaths.push(writes.at(-1) ?? '');
         if (deaths.at(-1) === LAST_WRITE) break;
       }
-      expect(deaths.filter(isOfTheWay)).toEqual([...WRITES, LAST_WRITE]);
+      expect(deaths.filter(isOfTheWay)).toEqual(way);
     }
+    return undisturbed;
+  };
+
+  it('comes to the same end', async () => {
+    const { end } = await dieEverywhere('new', WRITES);
+    expect(end).toContain('"type": "Accepted"');
+  });
+
+  it('does so too when the specification changes', async () => {
+    const { end } = await dieEverywhere('change', WRITES_OF_CHANGE, { ssh: { host: 'other.example.com' } });
+    expect(end).toContain('other.example.com');
+    expect(end).toContain('"observedGeneration": 2');
   });
 
   it('does so too when its lease has to run out first', async () => {

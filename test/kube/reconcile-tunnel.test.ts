@@ -1,15 +1,21 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { API_VERSION, configMapName, KIND } from '../../src/api/names.ts';
+import { API_VERSION, configMapName, containerName, KIND } from '../../src/api/names.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
-import { type KubeObject, keyOf } from '../../src/kube/object.ts';
+import type { NewEvent } from '../../src/kube/events.ts';
+import { controllerOf, type KubeObject, keyOf } from '../../src/kube/object.ts';
 import { CONFIG_MAPS } from '../../src/kube/resource.ts';
 import { createStore } from '../../src/kube/store.ts';
-import { reconcileTunnel, type TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
+import { type Cluster, reconcileTunnel, type TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
+import { createRefusals } from '../../src/operator/refusals.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { type ConfigMap, isProvided } from '../../src/operator/tunnel-config-map.ts';
+import type { Pod } from '../../src/operator/tunnel-pod.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
 import { createFaultProxy, type FaultProxy } from '../support/kube/fault-proxy.ts';
@@ -45,7 +51,7 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
 
   const place = (name: string) => ({ namespace: 'default', name });
   /** A tunnel on the server, and a cache that knows it and nothing that comes after. */
-  const prepare = async (name: string) => {
+  const prepare = async (name: string, { podsOf = () => [], now = () => new Date() }: Partial<Cluster> = {}) => {
     const { spec } = tunnelOf();
     const tunnel = { apiVersion: API_VERSION, kind: KIND, metadata: place(name), spec };
     const made = await client.create<TunnelObject>(SSH_TUNNELS, tunnel);
@@ -53,15 +59,21 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     tunnels.put(made);
     const configMaps = createStore<ConfigMap>({});
     const log = () => {};
-    const events = { record: () => {}, flush: async () => {} };
-    const cluster = { client, events, tunnels, configMaps, podsOf: () => [], now: () => new Date() };
+    const warnings: string[] = [];
+    const record = ({ type, reason, note }: NewEvent) => {
+      if (type === 'Warning') warnings.push(`${reason}: ${note}`);
+    };
+    const events = { record, flush: async () => {} };
+    const refusals = createRefusals({ set: () => {} });
+    const cluster = { client, events, tunnels, configMaps, refusals, heard: new Map(), podsOf, now };
     const reconcile = () => reconcileTunnel(keyOf(made), { signal: AbortSignal.timeout(60_000), log }, cluster);
-    const accepted = async () =>
+    const condition = async (expected: string) =>
       (await client.get<TunnelObject>(SSH_TUNNELS, place(name))).status?.conditions?.find(
-        ({ type }) => type === 'Accepted',
+        ({ type }) => type === expected,
       );
+    const accepted = () => condition('Accepted');
     requests = [];
-    return { made, tunnels, configMaps, reconcile, accepted };
+    return { made, tunnels, configMaps, cluster, warnings, reconcile, condition, accepted };
   };
   const nameOf = (name: string) => place(configMapName(name));
 
@@ -87,6 +99,118 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     expect((await client.get(CONFIG_MAPS, nameOf('taken'))).metadata.resourceVersion).toBe(
       theirs.metadata.resourceVersion,
     );
+  });
+
+  it('looks again by itself whether somebody removed that ConfigMap: no watch tells of it', async () => {
+    await client.create<ConfigMap>(CONFIG_MAPS, { metadata: nameOf('freed') });
+    const { reconcile, accepted } = await prepare('freed');
+    const { requeueAfterMs = Number.POSITIVE_INFINITY } = (await reconcile()) ?? {};
+    expect(requeueAfterMs).toBeGreaterThan(20_000);
+    expect(requeueAfterMs).toBeLessThan(40_000);
+    await client.delete(CONFIG_MAPS, nameOf('freed'));
+    await reconcile();
+    expect(await accepted()).toMatchObject({ status: 'True' });
+  });
+
+  it('waits for the ConfigMap of a former tunnel of its name to be collected, and warns of nothing', async () => {
+    const former = await prepare('again');
+    await former.reconcile();
+    // Nobody collects garbage here: this is the moment before it is done.
+    await client.delete(SSH_TUNNELS, place('again'));
+    let now = Date.now();
+    const { made, configMaps, warnings, reconcile, accepted } = await prepare('again', { now: () => new Date(now) });
+    now = Date.parse(made.metadata.creationTimestamp ?? '');
+    configMaps.put(await client.get<ConfigMap>(CONFIG_MAPS, nameOf('again')));
+    const { requeueAfterMs = Number.POSITIVE_INFINITY } = (await reconcile()) ?? {};
+    expect(requeueAfterMs).toBeLessThan(5_000);
+    expect(await accepted()).toBeUndefined();
+    expect(warnings).toEqual([]);
+    // Where nothing comes of it a person must know.
+    now += 120_000;
+    await reconcile();
+    expect(await accepted()).toMatchObject({ status: 'False', reason: 'Conflict' });
+    expect(warnings).toEqual([expect.stringMatching(/^Conflict: ConfigMap again-autossh .*former SshTunnel .*delete/)]);
+    await client.delete(CONFIG_MAPS, nameOf('again'));
+    configMaps.remove(keyOf({ metadata: nameOf('again') }));
+    await reconcile();
+    expect(await accepted()).toMatchObject({ status: 'True' });
+    expect(controllerOf(await client.get<ConfigMap>(CONFIG_MAPS, nameOf('again')))?.uid).toBe(made.metadata.uid);
+  });
+
+  it.each<[string, object, boolean]>([
+    ['our label that says who manages it', { labels: { 'app.kubernetes.io/managed-by': 'somebody' } }, true],
+    ['our label that names the tunnel', { labels: { 'autossh.dev/tunnel': null } }, true],
+    ['the reference to its owner', { ownerReferences: null }, true],
+    ['a label of somebody else', { labels: { team: 'shop' } }, false],
+  ])('puts back %s', async (what, metadata, isOurs) => {
+    const name = `drift-${what.replaceAll(' ', '-').slice(0, 30)}`.replace(/-$/, '');
+    const { reconcile, configMaps, tunnels, accepted } = await prepare(name);
+    await reconcile();
+    const right = await client.get<ConfigMap>(CONFIG_MAPS, nameOf(name));
+    await client.patch(CONFIG_MAPS, nameOf(name), { type: 'merge', body: { metadata } });
+    const drifted = await client.get<ConfigMap>(CONFIG_MAPS, nameOf(name));
+    expect(isProvided(drifted, tunnels)).toBe(!isOurs);
+    configMaps.put(drifted);
+    requests = [];
+    await reconcile();
+    const { labels, ownerReferences } = (await client.get<ConfigMap>(CONFIG_MAPS, nameOf(name))).metadata;
+    expect(labels).toMatchObject(right.metadata.labels ?? {});
+    expect(ownerReferences).toEqual(right.metadata.ownerReferences);
+    expect(requests.filter((request) => request.startsWith('PATCH configmaps'))).toHaveLength(isOurs ? 1 : 0);
+    if (!isOurs) expect(labels).toMatchObject({ team: 'shop' });
+    expect(await accepted()).toMatchObject({ status: 'True' });
+  });
+
+  it('believes the last answer of a pod for a moment of silence, and forgets pods that are gone', async () => {
+    let answers = true;
+    const sidecar = createServer((_, response) => {
+      if (!answers) return void response.destroy();
+      response.end(JSON.stringify({ connected: true, suspended: false, reason: null, generation: 1 }));
+    });
+    sidecar.listen(0, '127.0.0.1');
+    await once(sidecar, 'listening');
+    try {
+      const { port } = sidecar.address() as AddressInfo;
+      const container = containerName('quiet');
+      const running = { startedAt: new Date(Date.now() - 3_600_000).toISOString() };
+      const pod: Pod = {
+        metadata: { ...place('app'), uid: 'pod-1' },
+        spec: { initContainers: [{ name: container, args: ['sidecar', '--http-port', String(port)] }] },
+        status: { podIP: '127.0.0.1', initContainerStatuses: [{ name: container, state: { running } }] },
+      };
+      let pods: readonly Pod[] = [pod];
+      let now = Date.now();
+      const { reconcile, cluster, condition, warnings } = await prepare('quiet', {
+        podsOf: () => pods,
+        now: () => new Date(now),
+      });
+      const look = async () => {
+        now += 3_000;
+        const result = await reconcile();
+        return {
+          ...result,
+          connected: (await condition('Connected'))?.status,
+          ready: (await condition('Ready'))?.status,
+        };
+      };
+      expect(await look()).toMatchObject({ connected: 'True', ready: 'True' });
+      answers = false;
+      for (const _ of [1, 2]) {
+        const { requeueAfterMs, ...rest } = await look();
+        expect(rest).toEqual({ connected: 'True', ready: 'True' });
+        expect(requeueAfterMs).toBeLessThan(5_000);
+      }
+      expect(await look()).toMatchObject({ connected: 'Unknown', ready: 'Unknown' });
+      answers = true;
+      expect(await look()).toMatchObject({ connected: 'True', ready: 'True' });
+      expect(cluster.heard.size).toBe(1);
+      pods = [];
+      await reconcile();
+      expect(cluster.heard.size).toBe(0);
+      expect(warnings).toEqual([]);
+    } finally {
+      sidecar.close();
+    }
   });
 
   it('knows its own again although the cache does not have it, and puts it right', async () => {

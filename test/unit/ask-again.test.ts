@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { askAgainAfterMs } from '../../src/operator/ask-again.ts';
+import { askAgainAfterMs, lookLaterMs, lookSoonMs } from '../../src/operator/ask-again.ts';
 
 const NOW = new Date('2026-11-24T12:00:00Z');
 const ready = (status: 'True' | 'False' | 'Unknown', seconds: number) => ({
@@ -25,4 +25,9 @@ describe('the pods of a tunnel are asked again', () => {
     expect(askAgainAfterMs(condition, NOW, 0)).toBe(ms * 0.8);
     expect(askAgainAfterMs(condition, NOW, 0.999999)).toBeCloseTo(ms * 1.2, -1);
   });
+});
+
+it('looks again in time for what no watch tells, and not at everything at once', () => {
+  expect([0, 0.5].map(lookSoonMs)).toEqual([1_600, 2_000]);
+  expect([0, 0.5].map(lookLaterMs)).toEqual([24_000, 30_000]);
 });

@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import { REASONS } from '../../src/api/reasons.ts';
 import { METRICS } from '../../src/kube/meter.ts';
+import { OPERATOR_METRICS } from '../../src/operator/metrics.ts';
 import { createTunnelMetrics, registerMetrics, TUNNEL_METRICS } from '../../src/telemetry/metrics.ts';
 import { itWith } from '../support/needs.ts';
 import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
@@ -31,8 +32,9 @@ it("is content with a tunnel's metrics, from the start and with everything count
 });
 
 it("is content with the controller's metrics, each of them counted", async () => {
-  const meter = registerMetrics(METRICS);
-  for (const [name, { type, labels }] of Object.entries(METRICS)) {
+  const all = { ...METRICS, ...OPERATOR_METRICS };
+  const meter = registerMetrics(all);
+  for (const [name, { type, labels }] of Object.entries(all)) {
     const values = Object.fromEntries(labels.map((label) => [label, 'some']));
     if (type === 'counter') meter.count(name, values);
     else if (type === 'gauge') meter.set(name, values, 1);
@@ -40,5 +42,5 @@ it("is content with the controller's metrics, each of them counted", async () =>
   }
   const { body } = await meter.text();
   expect(metricsProblems(body)).toBe('');
-  for (const name of Object.keys(METRICS)) expect(body).toContain(`# TYPE ${name} `);
+  for (const name of Object.keys(all)) expect(body).toContain(`# TYPE ${name} `);
 });
