@@ -277,5 +277,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
 };
 
 /** What timers that run already have to follow. */
-const timesOf = ({ periodMs, firstBeatMs, maxLifetimeMs, retry }: ResidentConfig): string =>
-  JSON.stringify([periodMs, firstBeatMs, maxLifetimeMs, retry]);
+const timesOf = (config: ResidentConfig): string => {
+  const { periodMs, firstBeatMs, maxLifetimeMs, retry } = config;
+  return JSON.stringify([periodMs, firstBeatMs, maxLifetimeMs, retry, connectDeadlineMs(config)]);
+};

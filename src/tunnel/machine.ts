@@ -27,7 +27,7 @@ export type Event =
   | { readonly type: 'wake' }
   /** End this ssh and start another (SIGUSR1); in Waiting: do not wait any longer. */
   | { readonly type: 'restart'; readonly why: RestartWhy }
-  /** The policy's times are others than before: what is due later than they say is due sooner. */
+  /** The policy's times are others than before: what is due later than they say is due sooner, and a deadline moves either way. */
   | { readonly type: 'retimed' }
   | { readonly type: 'stop'; readonly signal: number }
   | { readonly type: 'suspend' }
@@ -229,12 +229,11 @@ const launch: Cell = (tunnel, _event, now) =>
 const spawned: Cell = (tunnel, event, now, policy) => {
   if (event.type !== 'spawned') return stay(tunnel, {});
   const alarmAt = policy.firstAlarmAt(tunnel, now);
-  const deadline: Effect[] =
-    policy.connectDeadlineMs === null
-      ? []
-      : [{ do: 'timer', name: 'connect', at: tunnel.startedAt + policy.connectDeadlineMs }];
-  return stay(tunnel, { pid: event.pid, alarmAt }, ...setAlarm(alarmAt), ...deadline);
+  return stay(tunnel, { pid: event.pid, alarmAt }, ...setAlarm(alarmAt), ...deadline(tunnel, policy));
 };
+
+const deadline = ({ startedAt }: Tunnel, { connectDeadlineMs }: Policy): Effect[] =>
+  connectDeadlineMs === null ? [] : [{ do: 'timer', name: 'connect', at: startedAt + connectDeadlineMs }];
 
 const connected: Cell = (tunnel, _event, now, policy) => {
   const first = tunnel.alarmAt === null && !tunnel.beating;
@@ -364,6 +363,11 @@ const beatSooner: Cell = (tunnel, _event, now, policy) => {
   if (tunnel.alarmAt === null || alarmAt === null || alarmAt >= tunnel.alarmAt) return stay(tunnel, {});
   return stay(tunnel, { alarmAt }, ...setAlarm(alarmAt));
 };
+/** A deadline is no turn that could be put off for ever: it counts from the start of ssh, however often it moves. */
+const connectRetimed: Cell = (tunnel, event, now, policy) => {
+  const { tunnel: after, effects } = beatSooner(tunnel, event, now, policy);
+  return { tunnel: after, effects: [...effects, ...(tunnel.pid === null ? [] : deadline(tunnel, policy))] };
+};
 const startSooner: Cell = (tunnel, _event, now, policy) => {
   const decision = policy.beforeStart(tunnel, now);
   const due = tunnel.waitUntil ?? now.at;
@@ -405,7 +409,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     connect: tooSlow,
     wake: noted,
     restart,
-    retimed: beatSooner,
+    retimed: connectRetimed,
     suspend,
     stop,
     lifetime: expire,

@@ -24,12 +24,19 @@ const AGAIN_MS = 250;
 
 /**
  * How a sidecar, a gateway or `run -f` decides: it never gives up and never exits but on SIGTERM (then with 0). A proven
- * connection that ends is replaced at once; everything else is retried by the class of its reason (backoff.ts).
+ * connection that ends is replaced at once; everything else is retried by the class of its reason (backoff.ts). The options are
+ * asked at each decision: they may change while the tunnel lives.
  */
 export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
-  failureThreshold: options.failureThreshold,
-  connectDeadlineMs: options.connectDeadlineMs,
-  killGraceMs: options.killGraceMs,
+  get failureThreshold() {
+    return options.failureThreshold;
+  },
+  get connectDeadlineMs() {
+    return options.connectDeadlineMs;
+  },
+  get killGraceMs() {
+    return options.killGraceMs;
+  },
   lifetimeEndsAt: null,
   stopCode: 0,
   firstAlarmAt: () => null,
