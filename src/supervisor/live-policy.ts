@@ -17,10 +17,11 @@ export const livePolicy = (
   residentPolicy({
     ...life,
     killGraceMs: KILL_GRACE_MS,
-    // The first beat proves the connection, so it is not waited for.
-    firstBeatMs: 0,
     get periodMs() {
       return config().periodMs;
+    },
+    get firstBeatMs() {
+      return config().firstBeatMs;
     },
     get failureThreshold() {
       return config().failureThreshold;

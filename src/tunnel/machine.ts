@@ -83,6 +83,8 @@ export type Tunnel = {
   readonly beating: boolean;
   /** Beats that failed in a row. */
   readonly failedBeats: number;
+  /** Beats of this ssh that came back. */
+  readonly goodBeats: number;
   readonly next: Next | null;
   readonly lastFailure: Failure | null;
   /** autossh policy: starts in quick succession. */
@@ -144,6 +146,7 @@ export const newTunnel = (bornAt: number): Tunnel => ({
   alarmAt: null,
   beating: false,
   failedBeats: 0,
+  goodBeats: 0,
   next: null,
   lastFailure: null,
   tries: 0,
@@ -197,6 +200,7 @@ const prepare: Cell = (tunnel, _event, now, policy) => {
     alarmAt: null,
     beating: false,
     failedBeats: 0,
+    goodBeats: 0,
     next: null,
     pauseMs: decision.pauseMs,
     waitUntil: now.at + decision.pauseMs,
@@ -252,9 +256,10 @@ const beat: Cell = (tunnel) =>
 const beatOk: Cell = (tunnel, _event, now, policy) => {
   // The beat of an ssh that is gone says nothing of this one.
   if (!tunnel.beating) return { tunnel, effects: [] };
-  const alarmAt = policy.nextAlarmAt({ ...tunnel, failedBeats: 0 }, now);
-  const changes = { beating: false, failedBeats: 0, lastFailure: null, alarmAt };
   const isFirst = tunnel.state === 'Connecting';
+  const counts = { failedBeats: 0, goodBeats: tunnel.goodBeats + 1 };
+  const alarmAt = policy.nextAlarmAt({ ...tunnel, ...counts, state: 'Connected' }, now);
+  const changes = { ...counts, beating: false, lastFailure: null, alarmAt };
   return stay(
     tunnel,
     isFirst ? { ...changes, state: 'Connected', connectedAt: now.at } : changes,
@@ -345,6 +350,7 @@ const rest: Cell = (tunnel, _event, _now, policy) =>
       alarmAt: null,
       beating: false,
       failedBeats: 0,
+      goodBeats: 0,
       next: null,
       pauseMs: 0,
       waitUntil: null,

@@ -6,7 +6,7 @@ export type ResidentPolicyOptions = {
   readonly bornAt: number;
   /** Time between beats, ms. */
   readonly periodMs: number;
-  /** Time from "connected" to the first beat, ms. */
+  /** Time from the first beat of a connection that came back to the second, ms (AUTOSSH_FIRST_POLL). */
   readonly firstBeatMs: number;
   /** Failed beats in a row that end an ssh; between them the next beat comes at once. */
   readonly failureThreshold: number;
@@ -40,9 +40,7 @@ export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
   lifetimeEndsAt: null,
   stopCode: 0,
   firstAlarmAt: () => null,
-  nextAlarmAt: (tunnel, now) =>
-    now.at +
-    (tunnel.failedBeats > 0 ? AGAIN_MS : tunnel.state === 'Connecting' ? options.firstBeatMs : options.periodMs),
+  nextAlarmAt: (tunnel, now) => now.at + pauseBeforeBeat(tunnel, options),
   beforeStart: (tunnel, now) => ({ go: true, pauseMs: pauseBefore(tunnel, now, options), changes: {} }),
   afterExit: (tunnel, exit, now) => ({
     next: { to: 'restart' },
@@ -50,6 +48,13 @@ export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
   }),
   afterSick: (tunnel, failure, now) => counted(tunnel, failure, now, options),
 });
+
+const pauseBeforeBeat = ({ state, failedBeats, goodBeats }: Tunnel, options: ResidentPolicyOptions): number => {
+  if (failedBeats > 0) return AGAIN_MS;
+  // The first beat proves the connection, so it is not waited for.
+  if (state === 'Connecting') return 0;
+  return goodBeats === 1 ? options.firstBeatMs : options.periodMs;
+};
 
 /** The retry counters after a failure: a proven connection starts them afresh. */
 const counted = (tunnel: Tunnel, failure: Failure, now: Now, options: ResidentPolicyOptions): Partial<Tunnel> => {

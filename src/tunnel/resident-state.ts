@@ -105,7 +105,7 @@ export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number 
     case 'Connecting':
       return limits.connectDeadlineMs;
     case 'Connected':
-      return limits.periodMs + limits.timeoutMs;
+      return (tunnel.goodBeats === 1 ? limits.firstBeatMs : limits.periodMs) + limits.timeoutMs;
     case 'Ending':
       return limits.killGraceMs;
     default:
@@ -113,4 +113,6 @@ export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number 
   }
 };
 
-export type SilenceLimits = Readonly<Record<'connectDeadlineMs' | 'periodMs' | 'timeoutMs' | 'killGraceMs', number>>;
+export type SilenceLimits = Readonly<
+  Record<'connectDeadlineMs' | 'periodMs' | 'firstBeatMs' | 'timeoutMs' | 'killGraceMs', number>
+>;

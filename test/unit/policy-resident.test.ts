@@ -4,7 +4,14 @@ import { newTunnel, type Tunnel } from '../../src/tunnel/machine.ts';
 import { residentPolicy } from '../../src/tunnel/policy-resident.ts';
 
 const policy = residentPolicy({
-  ...{ bornAt: 0, periodMs: 5000, firstBeatMs: 50, failureThreshold: 2, connectDeadlineMs: 20_000, killGraceMs: 5000 },
+  ...{
+    bornAt: 0,
+    periodMs: 5000,
+    firstBeatMs: 1500,
+    failureThreshold: 2,
+    connectDeadlineMs: 20_000,
+    killGraceMs: 5000,
+  },
   ...{ provenMs: 30_000, retry: { networkMaxSeconds: 5, remotePortBusySeconds: 15, authMaxSeconds: 300 } },
 });
 const at = (ms: number, random = 0) => ({ at: ms, random });
@@ -49,8 +56,9 @@ describe('the resident policy', () => {
   });
 
   it.each([
-    ['the first after a login', { state: 'Connecting' }, 1050],
-    ['each further one', { state: 'Connected' }, 6000],
+    ['the first after a login, at once', { state: 'Connecting' }, 1000],
+    ['the second by AUTOSSH_FIRST_POLL', { state: 'Connected', goodBeats: 1 }, 2500],
+    ['each further one by the period', { state: 'Connected', goodBeats: 2 }, 6000],
     ['the one after a failed one', { state: 'Connected', failedBeats: 1 }, 1250],
   ] as const)('beats in time: %s', (_about, changes, due) => {
     expect(policy.firstAlarmAt(newTunnel(0), at(1000))).toBeNull();
