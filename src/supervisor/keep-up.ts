@@ -144,15 +144,16 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       lastEventAt = now.at;
       const was = state;
       state = observe(state, before, event, after, Date.now());
-      count(was, state, event.type === 'spawned');
+      count(was, state);
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
       if (event.type === 'beatOk' && event.rttMs !== null) metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
       const told = narrate(outage, { before, event, after, was, is: state }, now);
       outage = told.outage;
       const { line } = told;
       const beat = event.type === 'beatOk' || event.type === 'beatRefused' || event.type === 'beatFailed';
-      if (line !== null) log.line(line.level, line.message, beat ? { ...line.fields, method: method() } : line.fields);
-      if (beat) metrics.method(method());
+      const by = beat ? method() : null;
+      if (line !== null) log.line(line.level, line.message, by === null ? line.fields : { ...line.fields, method: by });
+      if (beat) metrics.method(by);
       if (before.state !== 'Connected' && after.state === 'Connected' && current !== undefined && after.pid !== null)
         forwards.connected({ control: current.control, pid: after.pid });
       if (hasEnded(before, event, after)) forwards.ended();
@@ -167,12 +168,13 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const remember = ({ attempts, pauseMs, lastFailure }: Tunnel): void =>
     saved.save(config.document, { reason: lastFailure?.reason ?? 'Unknown', attempts, dueAt: Date.now() + pauseMs });
 
-  const method = (): string => current?.heartbeat.method ?? 'None';
+  /** The heartbeat in force; null before there was an ssh. */
+  const method = (): string | null => current?.heartbeat.method ?? null;
 
   /** Forwards are probed as they are in force now, and only while a connection has them. */
   const probe = (): void => probes.follow(config.document, state.sessionUp ? (current?.control ?? null) : null);
-  const count = (was: ResidentState, is: ResidentState, started: boolean): void => {
-    if (started) metrics.started();
+  const count = (was: ResidentState, is: ResidentState): void => {
+    if (is.starts > was.starts) metrics.started();
     if (is.failures > was.failures) metrics.disconnected(is.reason ?? 'Unknown');
     probe();
   };

@@ -7,7 +7,7 @@ export const TUNNEL_METRICS = {
   autossh_forward_up: 'Whether a forward of the tunnel is in place and its last probe, if it has one, was answered.',
   autossh_heartbeat_rtt_seconds: 'Round-trip time of heartbeats through the tunnel.',
   autossh_last_heartbeat_timestamp_seconds: 'When the last heartbeat came back, as Unix time; 0 before the first.',
-  autossh_ssh_starts_total: 'How many times ssh was started.',
+  autossh_ssh_starts_total: 'How many ssh have run.',
   autossh_disconnects_total: 'Connections lost and connection attempts failed, by reason.',
   autossh_backoff_seconds: 'The pause before the next start of ssh; 0 while there is none.',
   autossh_connected_seconds_total: 'Time for which the tunnel was connected.',
@@ -27,7 +27,8 @@ export type TunnelMetrics = {
   disconnected(reason: string): void;
   backoff(seconds: number): void;
   connectedFor(seconds: number): void;
-  method(name: string): void;
+  /** null: there is none yet. */
+  method(name: string | null): void;
   configuration(facts: { generation: number; suspended: boolean; insecureHostKey: boolean }): void;
   /** The exposition text and its content type. */
   text(): Promise<{ body: string; type: string }>;
@@ -90,7 +91,7 @@ export const createTunnelMetrics = (tunnel: string, version: string, reasons: re
     connectedFor: (seconds) => connected.inc(labels, seconds),
     method: (name) => {
       method.reset();
-      method.set({ ...labels, method: name }, 1);
+      if (name !== null) method.set({ ...labels, method: name }, 1);
     },
     configuration: (facts) => {
       generation.set(labels, facts.generation);

@@ -71,9 +71,9 @@ export type Failure = { readonly reason: Reason; readonly detail: string };
 export type Tunnel = {
   readonly state: StateName;
   readonly bornAt: number;
-  /** How many times ssh was started. */
+  /** How often ssh was to be started, as 1.4g counts: also where it could not be made ready, or not be run. */
   readonly starts: number;
-  /** When the last ssh was started; -Infinity before the first. */
+  /** When the last ssh was to be started; -Infinity before the first. */
   readonly startedAt: number;
   readonly connectedAt: number | null;
   readonly pid: number | null;

@@ -15,6 +15,7 @@ export type ResidentState = {
   /** When bytes were last seen to go round; stays null with method None, which sees none. */
   readonly lastBeatAt: number | null;
   readonly lastRttMs: number | null;
+  /** How many ssh have run: what could not be made ready or run at all is only a failure. */
   readonly starts: number;
   readonly failures: number;
   /** Whether any beat ever came back: what a startup probe waits for. */
@@ -54,7 +55,8 @@ export const observe = (
 };
 
 const present = (state: ResidentState, before: Tunnel, event: Event, after: Tunnel, unixMs: number): ResidentState => {
-  const moved: ResidentState = { ...state, suspended: after.state === 'Suspended', starts: after.starts };
+  const starts = state.starts + (event.type === 'spawned' ? 1 : 0);
+  const moved: ResidentState = { ...state, suspended: after.state === 'Suspended', starts };
   if (event.type === 'beatOk' && after.state === 'Connected')
     return {
       ...moved,
