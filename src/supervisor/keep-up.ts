@@ -9,6 +9,7 @@ import {
   loginFilesChanged,
   type Standing,
 } from '../tunnel/config-change.ts';
+import { connectedTime } from '../tunnel/connected-time.ts';
 import { type ForwardState, forwardStates, missingForwards } from '../tunnel/forward-state.ts';
 import type { Tunnel } from '../tunnel/machine.ts';
 import { narrate } from '../tunnel/narrate.ts';
@@ -82,6 +83,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     },
     flush: async () => {},
   });
+  const sinceLastLook = connectedTime((seconds) => metrics.connectedFor(seconds));
   const refusals = noteRefusals();
   const probes = followProbes({ refusals, timeoutMs: () => config.timeoutMs, log, onChange: () => tell() });
   const traffic = {
@@ -145,6 +147,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       const was = state;
       state = observe(state, before, event, after, Date.now());
       count(was, state);
+      sinceLastLook(state.connected, now.at);
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
       if (event.type === 'beatOk' && event.rttMs !== null) metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
       const told = narrate(outage, { before, event, after, was, is: state }, now);
@@ -190,7 +193,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     recycle = setTimeout(replace, Math.min(Math.max(left, 0), 0x7fffffff));
   };
   const tick = setInterval(() => {
-    if (state.connected) metrics.connectedFor(TICK_MS / 1000);
+    sinceLastLook(state.connected, performance.now());
     metrics.method(method());
   }, TICK_MS);
 

@@ -97,6 +97,22 @@ describe('the resident supervisor', () => {
     expect(started).toMatchObject([{ starts: 1 }]);
   });
 
+  it('counts the time for which it is connected, also that in which it could not look', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(
+      await startResident(sshd, { ...spec, heartbeat: { ...spec.heartbeat, failureThreshold: 5 } }),
+    );
+    await connected(resident);
+    const counted = async () =>
+      Number(/^autossh_connected_seconds_total\{.*\} (\S+)$/m.exec((await resident.get('/metrics')).body)?.[1]);
+    const [from, started] = [await counted(), performance.now()];
+    const lag = async () => (performance.now() - started) / 1000 - ((await counted()) - from);
+    resident.child.kill('SIGSTOP');
+    await new Promise((next) => setTimeout(next, 6_000));
+    resident.child.kill('SIGCONT');
+    await until('all of the time to be counted', async () => (await lag()) < 2.5);
+  });
+
   it('refuses a host key that is not the known one, with its reason', async () => {
     const { sshd, spec } = await world();
     const resident = keep(await startResident(sshd, spec));
