@@ -9,6 +9,7 @@ import {
   loginFilesChanged,
   type Standing,
 } from '../tunnel/config-change.ts';
+import { connectedTime } from '../tunnel/connected-time.ts';
 import { type ForwardState, forwardStates, missingForwards } from '../tunnel/forward-state.ts';
 import { LineSplitter } from '../tunnel/lines.ts';
 import type { Tunnel } from '../tunnel/machine.ts';
@@ -82,6 +83,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const logins = createLogins({ dir, root, env: sshEnv });
   const lines = new LineSplitter((line) => log.line(isRepeating(outage) ? 7 : 6, 'ssh', { line }));
   const relay = createStderrRelay({ write: (bytes) => lines.push(Buffer.from(bytes)), flush: async () => {} });
+  const sinceLastLook = connectedTime((seconds) => metrics.connectedFor(seconds));
   const refusals = noteRefusals();
   const probes = followProbes({
     ...{ refusals, timeoutMs: () => config.timeoutMs, muffle: relay.muffle, log, onChange: () => tell() },
@@ -152,15 +154,17 @@ export const keepUp = (options: KeepUpOptions): Resident => {
       if (event.type === 'exited') lines.end();
       const was = state;
       state = observe(state, before, event, after, Date.now());
-      count(was, state, event.type === 'spawned');
+      count(was, state);
+      sinceLastLook(state.connected, now.at);
       metrics.backoff(after.state === 'Waiting' ? after.pauseMs / 1000 : 0);
       if (event.type === 'beatOk' && event.rttMs !== null) metrics.heartbeat(event.rttMs / 1000, Date.now() / 1000);
       const told = narrate(outage, { before, event, after, was, is: state }, now);
       outage = told.outage;
       const { line } = told;
       const beat = event.type === 'beatOk' || event.type === 'beatRefused' || event.type === 'beatFailed';
-      if (line !== null) log.line(line.level, line.message, beat ? { ...line.fields, method: method() } : line.fields);
-      if (beat) metrics.method(method());
+      const by = beat ? method() : null;
+      if (line !== null) log.line(line.level, line.message, by === null ? line.fields : { ...line.fields, method: by });
+      if (beat) metrics.method(by);
       if (before.state !== 'Connected' && after.state === 'Connected' && current !== undefined && after.pid !== null)
         forwards.connected({ control: current.control, pid: after.pid });
       if (hasEnded(before, event, after)) forwards.ended();
@@ -175,13 +179,13 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const remember = ({ attempts, pauseMs, lastFailure }: Tunnel): void =>
     saved.save(config.document, { reason: lastFailure?.reason ?? 'Unknown', attempts, dueAt: Date.now() + pauseMs });
 
-  /** Before the first connection: what is configured. */
-  const method = (): string => current?.heartbeat.method ?? config.document.heartbeat.method;
+  /** The heartbeat in force; null before there was an ssh. */
+  const method = (): string | null => current?.heartbeat.method ?? null;
 
   /** Forwards are probed as they are in force now, and only while a connection has them. */
   const probe = (): void => probes.follow(config.document, state.sessionUp ? (current?.control ?? null) : null);
-  const count = (was: ResidentState, is: ResidentState, started: boolean): void => {
-    if (started) metrics.started();
+  const count = (was: ResidentState, is: ResidentState): void => {
+    if (is.starts > was.starts) metrics.started();
     if (is.failures > was.failures) metrics.disconnected(is.reason ?? 'Unknown');
     probe();
   };
@@ -196,12 +200,9 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     const left = connectedAt + config.maxLifetimeMs - performance.now();
     recycle = setTimeout(replace, Math.min(Math.max(left, 0), 0x7fffffff));
   };
-  let tickedAt = performance.now();
   const tick = setInterval(() => {
-    const now = performance.now();
-    if (state.connected) metrics.connectedFor((now - tickedAt) / 1000);
-    tickedAt = now;
-    if (current !== undefined) metrics.method(method());
+    sinceLastLook(state.connected, performance.now());
+    metrics.method(method());
   }, TICK_MS);
 
   const apply = (): void => {
@@ -264,7 +265,6 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   const unwell = (): string | null =>
     unwellReason(running.tunnel(), state, {
       ...config,
-      periodMs: Math.max(config.periodMs, config.firstBeatMs),
       ...{ timeoutMs: BEAT_STEPS * config.timeoutMs, killGraceMs: KILL_GRACE_MS },
       connectDeadlineMs: connectDeadlineMs(config),
       quietMs: performance.now() - lastEventAt,
@@ -290,5 +290,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
 };
 
 /** What timers that run already have to follow. */
-const timesOf = ({ periodMs, firstBeatMs, maxLifetimeMs, retry }: ResidentConfig): string =>
-  JSON.stringify([periodMs, firstBeatMs, maxLifetimeMs, retry]);
+const timesOf = (config: ResidentConfig): string => {
+  const { periodMs, firstBeatMs, maxLifetimeMs, retry } = config;
+  return JSON.stringify([periodMs, firstBeatMs, maxLifetimeMs, retry, connectDeadlineMs(config)]);
+};

@@ -12,7 +12,8 @@ export type ResidentView = {
   readonly whole: Whole;
   readonly tunnel: string;
   readonly generation: number;
-  readonly method: string;
+  /** The heartbeat in force; null before there was an ssh. */
+  readonly method: string | null;
   readonly forwards: readonly ForwardState[];
   /** Why the newest configuration is not in force; null: it is. */
   readonly configProblem: string | null;
@@ -71,7 +72,8 @@ export type PodStatus = {
   readonly reason: string | null;
   readonly generation: number;
   readonly configAccepted: boolean;
-  readonly heartbeatMethod: string;
+  /** null before there was an ssh. */
+  readonly heartbeatMethod: string | null;
   /** How many forwards the tunnel has, and how many of them are up. */
   readonly forwards: number;
   readonly forwardsUp: number;

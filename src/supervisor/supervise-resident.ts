@@ -98,7 +98,7 @@ const warn = (read: ReadConfig, log: JsonLog): void => {
 const waiting = (read: ReadConfig): ResidentView => ({
   state: { ...newResidentState, reason: 'BadConfiguration' },
   whole: { ...notYetWhole, reason: 'BadConfiguration' },
-  ...{ tunnel: nameOf(read), generation: 0, method: 'None', forwards: [], waitsForTunnel: true, unwell: null },
+  ...{ tunnel: nameOf(read), generation: 0, method: null, forwards: [], waitsForTunnel: true, unwell: null },
   config: null,
   configProblem: read.ok ? null : read.problem,
 });

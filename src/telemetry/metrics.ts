@@ -7,7 +7,7 @@ export const TUNNEL_METRICS = {
   autossh_forward_up: 'Whether a forward of the tunnel is in place and its last probe, if it has one, was answered.',
   autossh_heartbeat_rtt_seconds: 'Round-trip time of heartbeats through the tunnel.',
   autossh_last_heartbeat_timestamp_seconds: 'When the last heartbeat came back, as Unix time; 0 before the first.',
-  autossh_ssh_starts_total: 'How many times ssh was started.',
+  autossh_ssh_starts_total: 'How many ssh have run.',
   autossh_disconnects_total: 'Connections lost and connection attempts failed, by reason.',
   autossh_backoff_seconds: 'The pause before the next start of ssh; 0 while there is none.',
   autossh_connected_seconds_total: 'Time for which the tunnel was connected.',
@@ -27,14 +27,14 @@ export type TunnelMetrics = {
   disconnected(reason: string): void;
   backoff(seconds: number): void;
   connectedFor(seconds: number): void;
-  method(name: string): void;
+  /** null: there is none yet. */
+  method(name: string | null): void;
   configuration(facts: { generation: number; suspended: boolean; insecureHostKey: boolean }): void;
   /** The exposition text and its content type. */
   text(): Promise<{ body: string; type: string }>;
 };
 
-/** Fresh round trips take milliseconds; a beat that takes seconds is nearly lost. */
-/** Up to 5 s for links that are well; a beat on a saturated one is waited for while bytes flow. */
+/** Fresh round trips take milliseconds; on a connection that is full a late one is waited for (heartbeat-patient.ts). */
 const RTT_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /** The metrics of one tunnel. Every series that can matter to an alert exists from the start, at 0. */
@@ -91,7 +91,7 @@ export const createTunnelMetrics = (tunnel: string, version: string, reasons: re
     connectedFor: (seconds) => connected.inc(labels, seconds),
     method: (name) => {
       method.reset();
-      method.set({ ...labels, method: name }, 1);
+      if (name !== null) method.set({ ...labels, method: name }, 1);
     },
     configuration: (facts) => {
       generation.set(labels, facts.generation);

@@ -24,9 +24,9 @@ export type StatusPageData = {
   /** `user@host:port`, the jump hosts first. */
   readonly path: readonly string[];
   readonly hostKeyVerified: boolean;
-  /** `method` is the one in force, `wanted` what the configuration asks for; null before there is a configuration. */
+  /** `method` is the one in force (null before there was an ssh), `wanted` what the configuration asks for; null before there is one. */
   readonly heartbeat: {
-    readonly method: string;
+    readonly method: string | null;
     readonly wanted: string;
     readonly periodSeconds: number;
     readonly timeoutSeconds: number;

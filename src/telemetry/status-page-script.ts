@@ -91,7 +91,7 @@ export const statusPageScript = (): void => {
         'Heartbeat',
         beat === null
           ? '—'
-          : `${beat.method}${beat.wanted === beat.method ? '' : ` (${beat.wanted})`}, every ${beat.periodSeconds} s; down after ${beat.failureThreshold} that did not come back in ${beat.timeoutSeconds} s`,
+          : `${beat.method ?? beat.wanted}${beat.method === null || beat.wanted === beat.method ? '' : ` (${beat.wanted})`}, every ${beat.periodSeconds} s; down after ${beat.failureThreshold} that did not come back in ${beat.timeoutSeconds} s`,
       ],
       [
         'Last round trip',

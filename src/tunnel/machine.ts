@@ -27,7 +27,7 @@ export type Event =
   | { readonly type: 'wake' }
   /** End this ssh and start another (SIGUSR1); in Waiting: do not wait any longer. */
   | { readonly type: 'restart'; readonly why: RestartWhy }
-  /** The policy's times are others than before: what is due later than they say is due sooner. */
+  /** The policy's times are others than before: what is due later than they say is due sooner, and a deadline moves either way. */
   | { readonly type: 'retimed' }
   | { readonly type: 'stop'; readonly signal: number }
   | { readonly type: 'suspend' }
@@ -71,9 +71,9 @@ export type Failure = { readonly reason: Reason; readonly detail: string };
 export type Tunnel = {
   readonly state: StateName;
   readonly bornAt: number;
-  /** How many times ssh was started. */
+  /** How often ssh was to be started, as 1.4g counts: also where it could not be made ready, or not be run. */
   readonly starts: number;
-  /** When the last ssh was started; -Infinity before the first. */
+  /** When the last ssh was to be started; -Infinity before the first. */
   readonly startedAt: number;
   readonly connectedAt: number | null;
   readonly pid: number | null;
@@ -81,10 +81,10 @@ export type Tunnel = {
   readonly alarmAt: number | null;
   /** A beat is under way. */
   readonly beating: boolean;
-  /** Beats that came back on this connection. */
-  readonly beats: number;
   /** Beats that failed in a row. */
   readonly failedBeats: number;
+  /** Beats of this ssh that came back. */
+  readonly goodBeats: number;
   readonly next: Next | null;
   readonly lastFailure: Failure | null;
   /** autossh policy: starts in quick succession. */
@@ -145,8 +145,8 @@ export const newTunnel = (bornAt: number): Tunnel => ({
   pid: null,
   alarmAt: null,
   beating: false,
-  beats: 0,
   failedBeats: 0,
+  goodBeats: 0,
   next: null,
   lastFailure: null,
   tries: 0,
@@ -200,6 +200,7 @@ const prepare: Cell = (tunnel, _event, now, policy) => {
     alarmAt: null,
     beating: false,
     failedBeats: 0,
+    goodBeats: 0,
     next: null,
     pauseMs: decision.pauseMs,
     waitUntil: now.at + decision.pauseMs,
@@ -223,7 +224,7 @@ const launch: Cell = (tunnel, _event, now) =>
     tunnel,
     {
       ...{ state: 'Connecting', starts: tunnel.starts + 1, startedAt: now.at },
-      ...{ pid: null, connectedAt: null, beats: 0, pauseMs: 0, waitUntil: null },
+      ...{ pid: null, connectedAt: null, pauseMs: 0, waitUntil: null },
     },
     { do: 'clear', name: 'wait' },
     { do: 'spawn' },
@@ -232,12 +233,11 @@ const launch: Cell = (tunnel, _event, now) =>
 const spawned: Cell = (tunnel, event, now, policy) => {
   if (event.type !== 'spawned') return stay(tunnel, {});
   const alarmAt = policy.firstAlarmAt(tunnel, now);
-  const deadline: Effect[] =
-    policy.connectDeadlineMs === null
-      ? []
-      : [{ do: 'timer', name: 'connect', at: tunnel.startedAt + policy.connectDeadlineMs }];
-  return stay(tunnel, { pid: event.pid, alarmAt }, ...setAlarm(alarmAt), ...deadline);
+  return stay(tunnel, { pid: event.pid, alarmAt }, ...setAlarm(alarmAt), ...deadline(tunnel, policy));
 };
+
+const deadline = ({ startedAt }: Tunnel, { connectDeadlineMs }: Policy): Effect[] =>
+  connectDeadlineMs === null ? [] : [{ do: 'timer', name: 'connect', at: startedAt + connectDeadlineMs }];
 
 const connected: Cell = (tunnel, _event, now, policy) => {
   const first = tunnel.alarmAt === null && !tunnel.beating;
@@ -256,10 +256,10 @@ const beat: Cell = (tunnel) =>
 const beatOk: Cell = (tunnel, _event, now, policy) => {
   // The beat of an ssh that is gone says nothing of this one.
   if (!tunnel.beating) return { tunnel, effects: [] };
-  const beats = tunnel.beats + 1;
-  const alarmAt = policy.nextAlarmAt({ ...tunnel, beats, failedBeats: 0 }, now);
-  const changes = { beating: false, beats, failedBeats: 0, lastFailure: null, alarmAt };
   const isFirst = tunnel.state === 'Connecting';
+  const counts = { failedBeats: 0, goodBeats: tunnel.goodBeats + 1 };
+  const alarmAt = policy.nextAlarmAt({ ...tunnel, ...counts, state: 'Connected' }, now);
+  const changes = { ...counts, beating: false, lastFailure: null, alarmAt };
   return stay(
     tunnel,
     isFirst ? { ...changes, state: 'Connected', connectedAt: now.at } : changes,
@@ -350,6 +350,7 @@ const rest: Cell = (tunnel, _event, _now, policy) =>
       alarmAt: null,
       beating: false,
       failedBeats: 0,
+      goodBeats: 0,
       next: null,
       pauseMs: 0,
       waitUntil: null,
@@ -367,6 +368,11 @@ const beatSooner: Cell = (tunnel, _event, now, policy) => {
   const alarmAt = policy.nextAlarmAt(tunnel, now);
   if (tunnel.alarmAt === null || alarmAt === null || alarmAt >= tunnel.alarmAt) return stay(tunnel, {});
   return stay(tunnel, { alarmAt }, ...setAlarm(alarmAt));
+};
+/** A deadline is no turn that could be put off for ever: it counts from the start of ssh, however often it moves. */
+const connectRetimed: Cell = (tunnel, event, now, policy) => {
+  const { tunnel: after, effects } = beatSooner(tunnel, event, now, policy);
+  return { tunnel: after, effects: [...effects, ...(tunnel.pid === null ? [] : deadline(tunnel, policy))] };
 };
 const startSooner: Cell = (tunnel, _event, now, policy) => {
   const decision = policy.beforeStart(tunnel, now);
@@ -409,7 +415,7 @@ const TABLE: Readonly<Record<StateName, Partial<Record<Event['type'], Cell>>>> =
     connect: tooSlow,
     wake: noted,
     restart,
-    retimed: beatSooner,
+    retimed: connectRetimed,
     suspend,
     stop,
     lifetime: expire,

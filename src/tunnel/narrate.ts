@@ -12,7 +12,7 @@ export type Line = {
 /** What a transition adds to the log, if anything, and what is now known to have been told. */
 export type Narration = { readonly outage: Outage; readonly line: Line | null };
 
-type Told = Pick<ResidentState, 'connected' | 'failures'>;
+type Told = Pick<ResidentState, 'connected' | 'failures' | 'starts'>;
 export type Transition = {
   readonly before: Tunnel;
   readonly event: Event;
@@ -26,7 +26,7 @@ export type Transition = {
  * `was` and `is` are what is told elsewhere before and after it (resident-state.ts).
  */
 export const narrate = (outage: Outage, { before, event, after, was, is }: Transition, now: Now): Narration => {
-  const line = lineOf(before, event, after, was.connected, now);
+  const line = lineOf({ before, event, after, was, is }, now);
   const failed = is.failures > was.failures;
   const failure = after.lastFailure;
   if (failed && failure !== null) {
@@ -74,14 +74,14 @@ const recoveryLine = (telling: Telling, rttMs: number | null, line: Line | null,
 const LOGGED_IN = 'connected: ssh is logged in';
 
 /** What a transition alone is worth. */
-const lineOf = (before: Tunnel, event: Event, after: Tunnel, wasConnected: boolean, now: Now): Line | null => {
+const lineOf = ({ before, event, after, was, is }: Transition, now: Now): Line | null => {
   const failure = after.lastFailure;
   if (event.type === 'spawned')
-    return { level: 6, message: 'ssh started', fields: { pid: event.pid, starts: after.starts } };
+    return { level: 6, message: 'ssh started', fields: { pid: event.pid, starts: is.starts } };
   if (event.type === 'connected') return { level: 7, message: 'ssh logged in', fields: {} };
   if (event.type === 'beatOk') {
     const fields: Line['fields'] = event.rttMs === null ? {} : { rttMs: round(event.rttMs) };
-    if (!wasConnected)
+    if (!was.connected)
       return { level: 6, message: event.rttMs === null ? LOGGED_IN : 'connected: bytes go round', fields };
     return before.failedBeats > 0
       ? { level: 6, message: 'heartbeat is back', fields }

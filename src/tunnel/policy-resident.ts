@@ -6,7 +6,7 @@ export type ResidentPolicyOptions = {
   readonly bornAt: number;
   /** Time between beats, ms. */
   readonly periodMs: number;
-  /** Time from the first beat of a connection, which proves it and comes at once, to the second, ms. */
+  /** Time from the first beat of a connection that came back to the second, ms (AUTOSSH_FIRST_POLL). */
   readonly firstBeatMs: number;
   /** Failed beats in a row that end an ssh; between them the next beat comes at once. */
   readonly failureThreshold: number;
@@ -24,22 +24,23 @@ const AGAIN_MS = 250;
 
 /**
  * How a sidecar, a gateway or `run -f` decides: it never gives up and never exits but on SIGTERM (then with 0). A proven
- * connection that ends is replaced at once; everything else is retried by the class of its reason (backoff.ts).
+ * connection that ends is replaced at once; everything else is retried by the class of its reason (backoff.ts). The options are
+ * asked at each decision: they may change while the tunnel lives.
  */
 export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
-  // Asked for at each decision: a configuration may change them on a living connection.
   get failureThreshold() {
     return options.failureThreshold;
   },
   get connectDeadlineMs() {
     return options.connectDeadlineMs;
   },
-  killGraceMs: options.killGraceMs,
+  get killGraceMs() {
+    return options.killGraceMs;
+  },
   lifetimeEndsAt: null,
   stopCode: 0,
   firstAlarmAt: () => null,
-  nextAlarmAt: ({ beats, failedBeats }, now) =>
-    now.at + (failedBeats > 0 ? AGAIN_MS : ([0, options.firstBeatMs][beats] ?? options.periodMs)),
+  nextAlarmAt: (tunnel, now) => now.at + pauseBeforeBeat(tunnel, options),
   beforeStart: (tunnel, now) => ({ go: true, pauseMs: pauseBefore(tunnel, now, options), changes: {} }),
   afterExit: (tunnel, exit, now) => ({
     next: { to: 'restart' },
@@ -47,6 +48,13 @@ export const residentPolicy = (options: ResidentPolicyOptions): Policy => ({
   }),
   afterSick: (tunnel, failure, now) => counted(tunnel, failure, now, options),
 });
+
+const pauseBeforeBeat = ({ state, failedBeats, goodBeats }: Tunnel, options: ResidentPolicyOptions): number => {
+  if (failedBeats > 0) return AGAIN_MS;
+  // The first beat proves the connection, so it is not waited for.
+  if (state === 'Connecting') return 0;
+  return goodBeats === 1 ? options.firstBeatMs : options.periodMs;
+};
 
 /** The retry counters after a failure: a proven connection starts them afresh. */
 const counted = (tunnel: Tunnel, failure: Failure, now: Now, options: ResidentPolicyOptions): Partial<Tunnel> => {

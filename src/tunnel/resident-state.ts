@@ -15,7 +15,7 @@ export type ResidentState = {
   /** When bytes were last seen to go round; stays null with method None, which sees none. */
   readonly lastBeatAt: number | null;
   readonly lastRttMs: number | null;
-  /** Of ssh, where one could be started: not those that had no key to start with. */
+  /** How many ssh have run: what could not be made ready or run at all is only a failure. */
   readonly starts: number;
   readonly failures: number;
   /** Whether any beat ever came back: what a startup probe waits for. */
@@ -107,7 +107,7 @@ export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number 
     case 'Connecting':
       return limits.connectDeadlineMs;
     case 'Connected':
-      return limits.periodMs + limits.timeoutMs;
+      return (tunnel.goodBeats === 1 ? limits.firstBeatMs : limits.periodMs) + limits.timeoutMs;
     case 'Ending':
       return limits.killGraceMs;
     default:
@@ -115,4 +115,6 @@ export const longestSilenceMs = (tunnel: Tunnel, limits: SilenceLimits): number 
   }
 };
 
-export type SilenceLimits = Readonly<Record<'connectDeadlineMs' | 'periodMs' | 'timeoutMs' | 'killGraceMs', number>>;
+export type SilenceLimits = Readonly<
+  Record<'connectDeadlineMs' | 'periodMs' | 'firstBeatMs' | 'timeoutMs' | 'killGraceMs', number>
+>;

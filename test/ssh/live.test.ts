@@ -259,6 +259,51 @@ describe('a living tunnel', () => {
     expect({ sshStarts, disconnects }).toEqual({ sshStarts: 1, disconnects: 0 });
   });
 
+  it('beats a second time after AUTOSSH_FIRST_POLL, on each connection', async () => {
+    const { sshd, echo } = await world();
+    const forwards = [local('echo', await freePort(), echo.port)];
+    const env = { AUTOSSH_POLL: '15', AUTOSSH_FIRST_POLL: '1', AUTOSSH_LOGLEVEL: '7' };
+    const resident = keep(await startResident(sshd, { forwards, env }));
+    const beats = () => resident.log().filter(({ msg }) => /^(connected: bytes go round|heartbeat$)/.test(String(msg)));
+    const gap = (from: number) =>
+      Date.parse(String(beats()[from + 1]?.['time'])) - Date.parse(String(beats()[from]?.['time']));
+    await until('the second beat', () => beats()[1]);
+    const [first] = said(resident, 'ssh started');
+    expect(Date.parse(String(beats()[0]?.['time'])) - Date.parse(String(first?.['time']))).toBeLessThan(10_000);
+    signal(await until('ssh', () => resident.ssh()), 'SIGKILL');
+    await until('the second beat of the next connection', () => beats()[3]);
+    for (const from of [0, 2]) {
+      expect(gap(from)).toBeGreaterThan(900);
+      expect(gap(from)).toBeLessThan(10_000);
+    }
+    // The third by the period: FIRST_POLL is over.
+    await until('the third beat', () => beats()[4]);
+    expect(gap(3)).toBeGreaterThan(13_000);
+  });
+
+  it('ends a silent ssh by the threshold that is in force now', async () => {
+    const { sshd, echo } = await world();
+    const forwards = [local('echo', await freePort(), echo.port)];
+    const limit = (failureThreshold: number) => ({ heartbeat: { ...HEARTBEAT, timeoutSeconds: 1, failureThreshold } });
+    const resident = await tunnel(sshd, forwards, limit(2));
+    await connected(resident);
+    resident.configure(spec(forwards, limit(60)), { generation: 8 });
+    await runs(resident, 8);
+    sshd.pause('sessions');
+    await until('three failed beats', () => said(resident, 'heartbeat failed').length >= 3);
+    sshd.resume('sessions');
+    await until('a good one', () => said(resident, 'heartbeat is back')[0]);
+    expect(await resident.status()).toMatchObject({ connected: true, sshStarts: 1, disconnects: 0 });
+    // The other way too: the third in a row is one too many now.
+    resident.configure(spec(forwards, limit(3)), { generation: 9 });
+    await runs(resident, 9);
+    sshd.pause('sessions');
+    await resident.shows('another ssh', ({ sshStarts }) => sshStarts === 2);
+    sshd.resume('sessions');
+    const last = said(resident, 'heartbeat failed').at(-1);
+    expect(last).toMatchObject({ failedBeats: 3 });
+  });
+
   it('takes another login at its next connection, or at once where the old one is what it waits for', async () => {
     const { sshd, echo } = await world();
     const port = await freePort();

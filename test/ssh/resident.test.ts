@@ -74,15 +74,45 @@ describe('the resident supervisor', () => {
   it('waits for its key and says that it is missing; it is alive, but neither started nor ready', async () => {
     const { sshd, spec } = await world();
     const resident = keep(await startResident(sshd, null));
+    const methods = async () => (await resident.get('/metrics')).body.match(/^autossh_heartbeat_method\{.*$/gm);
+    const starts = async () =>
+      /^autossh_ssh_starts_total\{.*\} (\d+)$/m.exec((await resident.get('/metrics')).body)?.[1];
+    const ofThePage = async () => JSON.parse(await (await fetch(`${resident.page}status`)).text());
     expect(await resident.get('/livez')).toMatchObject({ status: 200 });
+    expect(await resident.status()).toMatchObject({ heartbeatMethod: null });
     resident.put('identity/target/key', null);
     resident.configure(spec);
     await resident.shows('IdentityMissing', ({ reason }) => reason === 'IdentityMissing');
+    // Neither a start nor a heartbeat is claimed where there was no ssh, however often one was tried.
+    const tried = await resident.shows('another try', ({ disconnects }) => disconnects > 1);
+    expect(tried).toMatchObject({ sshStarts: 0, heartbeatMethod: null });
+    expect(await ofThePage()).toMatchObject({ heartbeat: { method: null, wanted: 'Auto' }, sshStarts: 0 });
+    expect([await starts(), await methods()]).toEqual(['0', null]);
     expect(await resident.get('/startupz')).toMatchObject({ status: 503 });
     expect(await resident.get('/readyz')).toMatchObject({ status: 503, body: 'IdentityMissing\n' });
     expect(await resident.get('/livez')).toMatchObject({ status: 200 });
     resident.put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
+    expect(await connected(resident)).toMatchObject({ sshStarts: 1, heartbeatMethod: 'Loop' });
+    expect(await starts()).toBe('1');
+    expect(await methods()).toEqual([expect.stringMatching(/method="Loop"\} 1$/)]);
+    const started = resident.log().filter(({ msg }) => msg === 'ssh started');
+    expect(started).toMatchObject([{ starts: 1 }]);
+  });
+
+  it('counts the time for which it is connected, also that in which it could not look', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(
+      await startResident(sshd, { ...spec, heartbeat: { ...spec.heartbeat, failureThreshold: 5 } }),
+    );
     await connected(resident);
+    const counted = async () =>
+      Number(/^autossh_connected_seconds_total\{.*\} (\S+)$/m.exec((await resident.get('/metrics')).body)?.[1]);
+    const [from, started] = [await counted(), performance.now()];
+    const lag = async () => (performance.now() - started) / 1000 - ((await counted()) - from);
+    resident.child.kill('SIGSTOP');
+    await new Promise((next) => setTimeout(next, 6_000));
+    resident.child.kill('SIGCONT');
+    await until('all of the time to be counted', async () => (await lag()) < 2.5);
   });
 
   it('refuses a host key that is not the known one, with its reason', async () => {

@@ -366,7 +366,7 @@ describe('new times', () => {
     step(tunnel, { type: 'retimed' }, { at: 1_000, random: 0.5 }, residentPolicy({ ...options, ...change }));
   const beats = (alarmAt: number | null): Tunnel => ({
     ...newTunnel(0),
-    ...{ state: 'Connected', connectedAt: 0, beats: 2, alarmAt },
+    ...{ state: 'Connected', connectedAt: 0, goodBeats: 2, alarmAt },
   });
   const waits: Tunnel = {
     ...{ ...newTunnel(0), state: 'Waiting', pauseMs: 200_000, waitUntil: 200_000 },
@@ -384,6 +384,18 @@ describe('new times', () => {
       effects: [{ do: 'timer', name: 'wait', at: 8_500 }],
     });
     expect(retimed({ ...waits, waitUntil: 2_000 }, {}).effects).toEqual([]);
+  });
+
+  it('move the deadline of an ssh that still connects, later as well as sooner', () => {
+    const connecting: Tunnel = { ...newTunnel(0), state: 'Connecting', pid: 9, startedAt: 500 };
+    for (const connectDeadlineMs of [100, 90_000])
+      expect(retimed(connecting, { connectDeadlineMs })).toEqual({
+        tunnel: connecting,
+        effects: [{ do: 'timer', name: 'connect', at: 500 + connectDeadlineMs }],
+      });
+    // One that is still being made ready gets its deadline when it runs; one that is connected has none.
+    for (const none of [{ ...connecting, pid: null }, beats(null)])
+      expect(retimed(none, { connectDeadlineMs: 90_000 }).effects).toEqual([]);
   });
 
   it('that are remembered from an earlier life hold for the first start only', () => {

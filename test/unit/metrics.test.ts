@@ -18,6 +18,8 @@ it("is content with a tunnel's metrics, from the start and with everything count
   metrics.up(true);
   metrics.forwards([{ name: 'pg', up: true }]);
   metrics.heartbeat(0.003, 1_700_000_000);
+  // A beat that was waited for while bytes flowed.
+  metrics.heartbeat(45, 1_700_000_050);
   metrics.started();
   metrics.disconnected('HeartbeatLost');
   metrics.backoff(2.5);
@@ -27,8 +29,10 @@ it("is content with a tunnel's metrics, from the start and with everything count
   const { body } = await metrics.text();
   expect(metricsProblems(body)).toBe('');
   for (const name of Object.keys(TUNNEL_METRICS)) expect(body).toContain(`\n# TYPE ${name} `.trimStart());
+  const within = (seconds: number) => new RegExp(`_rtt_seconds_bucket\\{le="${seconds}",.*\\} (\\d)`).exec(body)?.[1];
+  expect([5, 10, 30, 60].map(within)).toEqual(['1', '1', '1', '2']);
   // No label whose values nobody can count: a series for each reason and forward, and that is all.
-  expect(body.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length).toBeLessThan(60);
+  expect(body.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length).toBeLessThan(64);
 });
 
 it("is content with the controller's metrics, each of them counted", async () => {

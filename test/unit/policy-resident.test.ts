@@ -7,7 +7,7 @@ const policy = residentPolicy({
   ...{
     bornAt: 0,
     periodMs: 5000,
-    firstBeatMs: 2000,
+    firstBeatMs: 1500,
     failureThreshold: 2,
     connectDeadlineMs: 20_000,
     killGraceMs: 5000,
@@ -57,8 +57,8 @@ describe('the resident policy', () => {
 
   it.each([
     ['the first after a login, at once', { state: 'Connecting' }, 1000],
-    ['the second', { state: 'Connected', beats: 1 }, 3000],
-    ['each further one', { state: 'Connected', beats: 2 }, 6000],
+    ['the second by AUTOSSH_FIRST_POLL', { state: 'Connected', goodBeats: 1 }, 2500],
+    ['each further one by the period', { state: 'Connected', goodBeats: 2 }, 6000],
     ['the one after a failed one', { state: 'Connected', failedBeats: 1 }, 1250],
   ] as const)('beats in time: %s', (_about, changes, due) => {
     expect(policy.firstAlarmAt(newTunnel(0), at(1000))).toBeNull();

@@ -116,8 +116,11 @@ it('is connected without a beat where none is made, and claims none', () => {
 });
 
 it('knows how long nothing may happen in each state', () => {
-  const limits = { connectDeadlineMs: 20_000, periodMs: 5_000, timeoutMs: 3_000, killGraceMs: 2_000 };
+  const beats = { periodMs: 5_000, firstBeatMs: 60_000, timeoutMs: 3_000 };
+  const limits = { ...beats, connectDeadlineMs: 20_000, killGraceMs: 2_000 };
   expect(longestSilenceMs(lived(...up).tunnel, limits)).toBe(8_000);
+  expect(longestSilenceMs(lived(...up, ok).tunnel, limits)).toBe(63_000);
+  expect(longestSilenceMs(lived(...up, ok, { type: 'alarm' }, ok).tunnel, limits)).toBe(8_000);
   expect(longestSilenceMs(lived({ type: 'start' }, { type: 'spawned', pid: 1 }).tunnel, limits)).toBe(20_000);
   expect(longestSilenceMs(lived({ type: 'suspend' }).tunnel, limits)).toBe(null);
 });
