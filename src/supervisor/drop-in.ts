@@ -7,6 +7,7 @@ import { LOG_ERR, type LogLine } from '../tunnel/log-line.ts';
 import { type Monitor, parseMonitor } from '../tunnel/monitor.ts';
 import { goToBackground, isInBackground, reportToForeground } from './background.ts';
 import { writePidFile } from './pid-file.ts';
+import { queueSignals } from './queued-signals.ts';
 import { superviseClassic } from './supervise-classic.ts';
 import { errorText } from './system-error.ts';
 import { USAGE, VERSION } from './usage.ts';
@@ -67,6 +68,7 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
 
     const { line } = log;
     const timeoutMs = netTimeoutMs(settings, line, [...parsedEnv.notes, ...parsedMonitor.notes]);
+    const signals = queueSignals();
     try {
       server = await listen(monitor);
     } catch (problem) {
@@ -97,6 +99,7 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
       background,
       env,
       stderr,
+      signals,
       log: line,
     });
   };

@@ -1,5 +1,14 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, it, type TestContext } from 'vitest';
@@ -8,6 +17,7 @@ import { flows } from '../support/echo.ts';
 import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
 import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
+import type { Sshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
 
 describe.concurrent('in the background (-f)', () => {
@@ -39,6 +49,47 @@ describe.concurrent('in the background (-f)', () => {
     expect(readFileSync(logFile, 'utf8')).toContain(`autossh[${pid}]: received signal to exit (15)`);
     await nothingLeft(autossh.dir);
   });
+
+  /** As a script does: -f, and the signal as soon as that returns. Gives the run, the pid in the background and its log. */
+  const signalledAtOnce = async (context: TestContext, sshd: Sshd, name: string) => {
+    const dir = mkdtempSync(join(sshd.dir, 'at-once-'));
+    const [pidFile, logFile] = [join(dir, 'pid'), join(dir, 'log')];
+    const script = `"$@" && cat "$AUTOSSH_PIDFILE" && kill -${name} "$(cat "$AUTOSSH_PIDFILE")"`;
+    const autossh = autosshIn(context, {
+      wrap: ['sh', '-c', script, 'sh'],
+      args: ['-f', ...tunnelArgs(sshd)],
+      env: { AUTOSSH_PIDFILE: pidFile, AUTOSSH_LOGFILE: logFile, AUTOSSH_POLL: '600' },
+    });
+    context.expect(await autossh.ended(), autossh.stderr()).toEqual({ code: 0, signal: null });
+    return { autossh, pidFile, pid: Number(autossh.stdout().toString()), log: () => readFileSync(logFile, 'utf8') };
+  };
+
+  it('SIGTERM as soon as -f returns: an ordered end, and nothing stays', async (context) => {
+    const sshd = await sshdIn(context);
+    for (let round = 1; round <= 20; round++) {
+      const { autossh, pidFile, log } = await signalledAtOnce(context, sshd, 'TERM');
+      await nothingLeft(autossh.dir);
+      context.expect(existsSync(pidFile), `round ${round}`).toBe(false);
+      context.expect(log(), `round ${round}`).toContain('received signal to exit (15)');
+    }
+  });
+
+  for (const name of ['HUP', 'USR2'])
+    it(`SIG${name} as soon as -f returns: it lives on, and looks after ssh`, async (context) => {
+      const sshd = await sshdIn(context);
+      for (let round = 1; round <= 20; round++) {
+        const { autossh, pid, pidFile, log } = await signalledAtOnce(context, sshd, name);
+        const background = processOf(pid);
+        if (background === undefined) throw new Error(`round ${round}: it is dead\n${log()}`);
+        // One at the start of ssh, one for the signal.
+        const looks = () => log().match(/check on child \d+$/gm)?.length ?? 0;
+        await until('the look', () => looks() === 2 || !isAlive(background), { state: log });
+        context.expect(isAlive(background), `round ${round}`).toBe(true);
+        signal(background, 'SIGTERM');
+        await nothingLeft(autossh.dir);
+        context.expect(existsSync(pidFile), `round ${round}`).toBe(false);
+      }
+    });
 });
 
 describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
