@@ -3,9 +3,11 @@ import { type ClassicLog, openClassicLog } from '../telemetry/classic-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { type AutosshRun, parseAutosshArgv } from '../tunnel/autossh-argv.ts';
 import { type AutosshSettings, DEFAULTS, parseAutosshEnv } from '../tunnel/autossh-env.ts';
+import { noSsh } from '../tunnel/classic-lines.ts';
 import { LOG_ERR, type LogLine } from '../tunnel/log-line.ts';
 import { type Monitor, parseMonitor } from '../tunnel/monitor.ts';
 import { goToBackground, isInBackground, reportToForeground } from './background.ts';
+import { findProgram, whyNotRun } from './find-program.ts';
 import { writePidFile } from './pid-file.ts';
 import { queueSignals } from './queued-signals.ts';
 import { superviseClassic } from './supervise-classic.ts';
@@ -68,6 +70,7 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
 
     const { line } = log;
     const timeoutMs = netTimeoutMs(settings, line, [...parsedEnv.notes, ...parsedMonitor.notes]);
+    if (findProgram(settings.path, env['PATH']) === null) return refuse(noSsh(settings.path, whyNotRun(settings.path)));
     const signals = queueSignals();
     try {
       server = await listen(monitor);

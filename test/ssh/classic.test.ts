@@ -110,6 +110,18 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
       { AUTOSSH_LOGFILE: '/nonexistent/log' },
       /\/nonexistent\/log: No such file or directory/,
     ],
+    [
+      'no ssh where AUTOSSH_PATH says',
+      [],
+      { AUTOSSH_PATH: '/nonexistent/ssh' },
+      /\/nonexistent\/ssh: No such file or directory; expected a program that can be run \(AUTOSSH_PATH\)/,
+    ],
+    [
+      'an ssh that may not be run, with a log file and a pid file',
+      [],
+      { AUTOSSH_PATH: '/etc/passwd', AUTOSSH_LOGFILE: '/dev/null', AUTOSSH_PIDFILE: '/dev/null/pid' },
+      /\/etc\/passwd: Permission denied; expected a program that can be run \(AUTOSSH_PATH\)/,
+    ],
   ];
   for (const [what, args, env, line] of bad)
     for (const mode of ['', '-f'])
@@ -126,14 +138,6 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
         expect(autossh.stdout().toString()).toBe('');
         await nothingLeft(autossh.dir);
       });
-
-  it('no ssh where AUTOSSH_PATH says', async (context) => {
-    const autossh = autosshIn(context, { args: ['-N', 'nowhere.invalid'], env: { AUTOSSH_PATH: '/nonexistent/ssh' } });
-    context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
-    await autossh.said(/\/nonexistent\/ssh: No such file or directory/);
-    context.expect(autossh.starts()).toBe(1);
-    await nothingLeft(autossh.dir);
-  });
 
   it('a key that cannot be read: ssh says so, and the gate time ends it', async (context) => {
     const sshd = await sshdIn(context);
