@@ -12,6 +12,7 @@ import { writePidFile } from './pid-file.ts';
 import { queueSignals } from './queued-signals.ts';
 import { superviseClassic } from './supervise-classic.ts';
 import { errorText } from './system-error.ts';
+import { unreadableKey } from './unreadable-key.ts';
 import { USAGE, VERSION } from './usage.ts';
 
 /** How long the last lines may take to leave. */
@@ -71,6 +72,8 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
     const { line } = log;
     const timeoutMs = netTimeoutMs(settings, line, [...parsedEnv.notes, ...parsedMonitor.notes]);
     if (findProgram(settings.path, env['PATH']) === null) return refuse(noSsh(settings.path, whyNotRun(settings.path)));
+    const key = unreadableKey(command.identityFiles);
+    if (key !== null) return refuse(fault(`${key}: Permission denied`, 'a key that can be read'));
     const signals = queueSignals();
     try {
       server = await listen(monitor);

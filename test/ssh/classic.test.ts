@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,8 +14,10 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, it, type TestContext } from 'vitest';
 import { type Autossh, type AutosshOptions, nothingLeft, startAutossh, tunnelArgs } from '../support/autossh.ts';
+import { BARRED, whyNotBarred } from '../support/barred.ts';
 import { flows } from '../support/echo.ts';
 import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
+import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
 import type { Sshd } from '../support/sshd.ts';
@@ -139,21 +142,70 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
         await nothingLeft(autossh.dir);
       });
 
-  it('a key that cannot be read: ssh says so, and the gate time ends it', async (context) => {
+  it('a key that is none: ssh says so, and the gate time ends it', async (context) => {
     const sshd = await sshdIn(context);
-    // Root may read everything, so the file is one that is no key, and too open as well.
     const key = join(sshd.dir, 'no-key');
-    writeFileSync(key, 'not a key\n');
-    chmodSync(key, 0o644);
-    const sshArgs = sshd.sshArgs.map((arg) => (arg === sshd.userKey ? key : arg));
+    writeFileSync(key, 'not a key\n', { mode: 0o600 });
     const autossh = autosshIn(context, {
-      args: tunnelArgs({ ...sshd, sshArgs }),
+      args: tunnelArgs(withKey(sshd, key)),
       env: { AUTOSSH_GATETIME: '30', AUTOSSH_POLL: '600' },
     });
     context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
     await autossh.said(/Load key .*no-key/);
     await autossh.said(/Permission denied \(publickey\)/);
     await autossh.said(/ssh exited prematurely with status 255; autossh exiting/);
+  });
+});
+
+describe.concurrent('a key that autossh may not read', () => {
+  const itBarred = itWith(whyNotBarred());
+
+  for (const [how, mode, option] of [
+    ['-i', '', (key: string) => ['-i', key]],
+    ['-i', '-f', (key: string) => ['-i', key]],
+    ['-o', '', (key: string) => ['-o', `IdentityFile=${key}`]],
+  ] as const)
+    itBarred(`${how} ${mode}: one line, exit code 1, nothing started`, async (context) => {
+      const { expect } = context;
+      const sshd = await sshdIn(context);
+      const withoutKey = sshd.sshArgs.filter((arg) => arg !== '-i' && arg !== sshd.userKey);
+      const autossh = autosshIn(context, {
+        wrap: BARRED,
+        args: [
+          ...(mode === '' ? [] : [mode]),
+          ...tunnelArgs({ ...sshd, sshArgs: [...option(secretFile(sshd)), ...withoutKey] }),
+        ],
+        env: { AUTOSSH_DEBUG: undefined },
+      });
+      expect(await autossh.ended()).toEqual({ code: 1, signal: null });
+      expect(autossh.lines(), autossh.stderr()).toHaveLength(1);
+      expect(autossh.lines()[0]).toMatch(/secret: Permission denied; expected a key that can be read$/);
+      await nothingLeft(autossh.dir);
+      expect(sshd.log()).not.toContain('Connection from');
+    });
+
+  itBarred('is no hindrance where its public half can be read and an agent has it', async (context) => {
+    const sshd = await sshdIn(context);
+    const agent = join(sshd.dir, 'agent');
+    const running = spawn('ssh-agent', ['-D', '-a', agent], { stdio: 'ignore' });
+    context.onTestFinished(() => void running.kill());
+    await until('the agent', () => existsSync(agent));
+    const env = { SSH_AUTH_SOCK: agent };
+    execFileSync('ssh-add', ['-q', sshd.userKey], { env: { ...process.env, ...env } });
+    const key = secretFile(sshd);
+    copyFileSync(`${sshd.userKey}.pub`, `${key}.pub`);
+    const { sshArgs, destination } = withKey(sshd, key);
+    const args = ['-N', ...sshArgs.map((arg) => arg.replace('IdentityAgent=none', 'IdentityAgent=SSH_AUTH_SOCK'))];
+    autosshIn(context, { wrap: BARRED, args: [...args, destination], env });
+    await sshd.logged(/Accepted publickey/);
+  });
+
+  itBarred('is no hindrance beside one that it may read; nor is one that is not there', async (context) => {
+    const sshd = await sshdIn(context);
+    const others = ['-i', secretFile(sshd), '-i', join(sshd.dir, 'missing')];
+    const autossh = autosshIn(context, { wrap: BARRED, args: [...others, ...tunnelArgs(sshd)] });
+    await autossh.said(/Warning: Identity file .*missing not accessible: No such file/);
+    await sshd.logged(/Accepted publickey/);
   });
 });
 
@@ -268,6 +320,19 @@ describe.concurrent('ssh-agent', () => {
     await nothingLeft(autossh.dir);
   });
 });
+
+const withKey = <T extends Sshd>(sshd: T, key: string): T => ({
+  ...sshd,
+  sshArgs: sshd.sshArgs.map((arg) => (arg === sshd.userKey ? key : arg)),
+});
+
+/** The user's own key where its owner alone could read it, and does not want to. */
+const secretFile = ({ dir, userKey }: Sshd): string => {
+  const file = join(dir, 'secret');
+  copyFileSync(userKey, file);
+  chmodSync(file, 0o000);
+  return file;
+};
 
 const agentsOf = (autossh: Autossh): Process[] => descendantsOf(autossh.pid).filter((one) => one.name === 'ssh-agent');
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest';
+import { whyNotBarred } from '../support/barred.ts';
 import { itWith } from '../support/needs.ts';
 import { startNetPath, whyNoNetns } from '../support/netns.ts';
 import { freePort } from '../support/port.ts';
@@ -66,10 +67,15 @@ describe('ours and autossh 1.4g do the same', () => {
     ]);
     expect(compare(scenario, original, ours).join('\n\n')).toBe('');
   };
-  // Each takes a place of its own, so that a handful run at a time; vitest's maxConcurrency is 5.
+  // Each takes a place of its own, so that many run at a time: as many as vitest's maxConcurrency says.
   describe.concurrent('scenario', () => {
-    const [inNetwork, anywhere] = [SCENARIOS.filter((one) => one.inNetwork), SCENARIOS.filter((one) => !one.inNetwork)];
+    const [inNetwork, elsewhere] = [
+      SCENARIOS.filter((one) => one.inNetwork),
+      SCENARIOS.filter((one) => !one.inNetwork),
+    ];
+    const [barred, anywhere] = [elsewhere.filter((one) => one.barred), elsewhere.filter((one) => !one.barred)];
     itWith(noNetwork).for(inNetwork)('$id', compareBoth);
+    itWith(noOriginal ?? whyNotBarred()).for(barred)('$id', compareBoth);
     itWith(noOriginal).for(anywhere)('$id', compareBoth);
   });
 });

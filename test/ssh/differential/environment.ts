@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { all, alsoOnStderr, logFrom, refused, refusedInLog, withStarts } from './differences.ts';
 import type { Env, Observation, Scenario } from './scenario.ts';
 
-/** Every AUTOSSH_* variable with good and bad values. ssh ends at once, except where the value shows only later. */
+/** Every AUTOSSH_* variable with good and bad values, and other things that can be missing. ssh ends at once, except where the value shows only later. */
 const ARGS = ['-M', '0', 'host'];
 const good = (id: string, env: Env): Scenario => ({ id, args: ARGS, env, ssh: ['exit 3'] });
 
@@ -220,6 +222,27 @@ export const ENVIRONMENT: readonly Scenario[] = [
         ': No such file or directory; expected a log file that can be opened (AUTOSSH_LOGFILE)',
       ),
     },
+  },
+  {
+    id: 'a key that may not be read',
+    args: ({ outside }) => ['-M', '0', '-i', join(outside, 'key'), 'host'],
+    barred: true,
+    prepare: async ({ outside }) => writeFileSync(join(outside, 'key'), '', { mode: 0o000 }),
+    differs: {
+      'unreadable-key': all(
+        withStarts(),
+        logFrom(
+          /checking for grace period/,
+          Number.POSITIVE_INFINITY,
+          'AUTOSSH: DIR/key: Permission denied; expected a key that can be read',
+        ),
+      ),
+    },
+  },
+  {
+    id: 'a key that is not there',
+    args: ({ outside }) => ['-M', '0', '-i', join(outside, 'key'), 'host'],
+    ssh: ['exit 3'],
   },
   {
     id: 'the port after the monitor port is taken here',
