@@ -17,7 +17,7 @@ import { type Autossh, type AutosshOptions, nothingLeft, startAutossh, tunnelArg
 import { BARRED, whyNotBarred } from '../support/barred.ts';
 import { flows } from '../support/echo.ts';
 import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
-import { itWith } from '../support/needs.ts';
+import { itWith, whyNot } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
 import type { Sshd } from '../support/sshd.ts';
@@ -210,7 +210,13 @@ describe.concurrent('a key that autossh may not read', () => {
 });
 
 describe.concurrent('the log', () => {
-  it('goes to syslog, with the priority of its lines', async (context) => {
+  const itWithSyslog = itWith(
+    whyNot('/dev of its own for a run', 'root, unshare (util-linux) and socat', [
+      'unshare',
+      ...['--mount', '--propagation', 'private', 'sh', '-ec', 'mount -t tmpfs none /mnt; socat -V'],
+    ]),
+  );
+  itWithSyslog('goes to syslog, with the priority of its lines', async (context) => {
     const sshd = await sshdIn(context);
     // A /dev of its own in a mount namespace, with a socket for syslog that a real listener holds.
     const dev = join(sshd.dir, 'syslog');

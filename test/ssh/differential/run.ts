@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { BARRED } from '../../support/barred.ts';
@@ -58,12 +58,14 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
   const network = scenario.inNetwork ? place.net().network.at('client') : [];
   const barred = scenario.barred ? BARRED : [];
   const [file = '', ...rest] = [...network, ...barred, ...(syslog?.command ?? []), program, ...args];
+  const [out, err] = [openSync(outFile, 'a'), openSync(errFile, 'a')];
   const child = spawn(file, rest, {
     cwd: place.work,
     env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined)),
-    stdio: ['ignore', openSync(outFile, 'a'), openSync(errFile, 'a')],
+    stdio: ['ignore', out, err],
     detached: true,
   });
+  for (const fd of [out, err]) closeSync(fd);
   let exit: number | string | null = null;
   let exitAt = 0;
   child.once('exit', (code, name) => {
