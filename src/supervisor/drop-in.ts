@@ -3,13 +3,17 @@ import { type ClassicLog, openClassicLog } from '../telemetry/classic-log.ts';
 import { createSink } from '../telemetry/sink.ts';
 import { type AutosshRun, parseAutosshArgv } from '../tunnel/autossh-argv.ts';
 import { type AutosshSettings, DEFAULTS, parseAutosshEnv } from '../tunnel/autossh-env.ts';
+import { noSsh } from '../tunnel/classic-lines.ts';
 import { LOG_ERR, type LogLine } from '../tunnel/log-line.ts';
 import { type Monitor, parseMonitor } from '../tunnel/monitor.ts';
 import { goToBackground, isInBackground, reportToForeground } from './background.ts';
+import { findProgram, whyNotRun } from './find-program.ts';
 import { takeOwnMalloc } from './own-malloc.ts';
 import { writePidFile } from './pid-file.ts';
+import { queueSignals } from './queued-signals.ts';
 import { superviseClassic } from './supervise-classic.ts';
 import { errorText } from './system-error.ts';
+import { unreadableKey } from './unreadable-key.ts';
 import { USAGE, VERSION } from './usage.ts';
 
 /** How long the last lines may take to leave. */
@@ -70,6 +74,10 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
 
     const { line } = log;
     const timeoutMs = netTimeoutMs(settings, line, [...parsedEnv.notes, ...parsedMonitor.notes]);
+    if (findProgram(settings.path, env['PATH']) === null) return refuse(noSsh(settings.path, whyNotRun(settings.path)));
+    const key = unreadableKey(command.identityFiles);
+    if (key !== null) return refuse(fault(`${key}: Permission denied`, 'a key that can be read'));
+    const signals = queueSignals();
     try {
       server = await listen(monitor);
     } catch (problem) {
@@ -100,6 +108,7 @@ export const runDropIn = async (argv: readonly string[], env: Record<string, str
       background,
       env,
       stderr,
+      signals,
       log: line,
     });
   };

@@ -11,6 +11,7 @@ import type { DropIn } from './drop-in.ts';
 import { type Heartbeat, onControlSocket } from './heartbeat.ts';
 import { autoHeartbeat } from './heartbeat-auto.ts';
 import { fixedHeartbeat, noHeartbeat } from './heartbeat-fixed.ts';
+import type { QueuedSignals } from './queued-signals.ts';
 import { type Launch, runTunnel } from './run-tunnel.ts';
 import { onSigusr1 } from './sigusr1.ts';
 import { startAgent } from './ssh-agent.ts';
@@ -20,6 +21,7 @@ import { trimMemoryLater } from './trim-memory.ts';
 export type ClassicOptions = DropIn & {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stderr: Sink;
+  readonly signals: QueuedSignals;
   readonly log: (line: LogLine) => void;
 };
 
@@ -135,11 +137,12 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
     remoteForwardWorkedBefore: () => forwards.anyWorked(),
   });
 
-  for (const name of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)
-    process.on(name, () => running.dispatch({ type: 'stop', signal: constants.signals[name] }));
-  for (const name of ['SIGHUP', 'SIGUSR2'] as const) process.on(name, () => running.dispatch({ type: 'wake' }));
   onSigusr1(() => running.dispatch({ type: 'restart', why: 'signal' }));
   running.dispatch({ type: 'start' });
+  options.signals.follow((name) => {
+    const isWake = name === 'SIGHUP' || name === 'SIGUSR2';
+    running.dispatch(isWake ? { type: 'wake' } : { type: 'stop', signal: constants.signals[name] });
+  });
   trimMemoryLater();
   const code = await running.done;
   agent.stop();

@@ -24,6 +24,8 @@ export type AutosshRun = {
   readonly noSession: boolean;
   /** ssh was told of a control socket of the user's own (`-S`, `-o ControlPath`, `-o ControlMaster`). */
   readonly ownControlSocket: boolean;
+  /** The keys it was told of (`-i`, `-o IdentityFile`), as written. */
+  readonly identityFiles: readonly string[];
 };
 
 /**
@@ -40,6 +42,7 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
   let background = false;
   let noSession = false;
   let ownControlSocket = false;
+  const identityFiles: string[] = [];
   let host = false;
   let index = 0;
 
@@ -85,6 +88,7 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
         if (stuck === '') kept.push(value);
         if (letter === 'o') sessionOptions.push(value);
         if (letter === 'S') ownControlSocket = true;
+        if (letter === 'i') identityFiles.push(value);
       }
       if (stuck === '') index++;
       break;
@@ -99,6 +103,7 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
     const [, keyword = '', value = ''] = /^\s*(\w+)\s*[=\s]\s*"?([^"]*)"?/.exec(option) ?? [];
     if (/^sessiontype$/i.test(keyword) && /^none$/i.test(value.trim())) noSession = true;
     if (/^control(path|master)$/i.test(keyword)) ownControlSocket = true;
+    if (/^identityfile$/i.test(keyword)) identityFiles.push(value.trim());
   }
   return {
     kind: 'run',
@@ -108,5 +113,6 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
     after: kept.slice(place ?? 0),
     noSession,
     ownControlSocket,
+    identityFiles,
   };
 };

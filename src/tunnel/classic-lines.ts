@@ -11,6 +11,10 @@ export type Narration = {
   readonly monitored: boolean;
 };
 
+/** There is no ssh to run, in the system's words: found before the first start, or gone before a later one. */
+export const noSsh = (path: string, why: string): LogLine =>
+  error(`${path}: ${why}; expected a program that can be run (AUTOSSH_PATH)`);
+
 /**
  * The log lines of autossh 1.4g for one event: what it says when a tunnel goes from `before` to `after`. They are told from the
  * transition alone, so that what is logged and what is done cannot disagree.
@@ -77,7 +81,7 @@ const whileRunning = (
 };
 
 const afterExit = (before: Tunnel, exit: Exit, now: Now, about: Narration, cleared: LogLine): LogLine[] => {
-  if (exit.spawnError !== undefined) return [error(`${about.options.settings.path}: ${exit.spawnError}`)];
+  if (exit.spawnError !== undefined) return [noSsh(about.options.settings.path, exit.spawnError)];
   const { next } = autosshPolicy(about.options).afterExit(before, exit, now);
   const restarts = next.to === 'restart';
   const [line, code] = exitLine(before, exit, restarts, now, about);

@@ -1,13 +1,26 @@
-import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, it, type TestContext } from 'vitest';
 import { type Autossh, type AutosshOptions, nothingLeft, startAutossh, tunnelArgs } from '../support/autossh.ts';
+import { BARRED, whyNotBarred } from '../support/barred.ts';
 import { flows } from '../support/echo.ts';
 import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
+import { itWith, whyNot } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
+import type { Sshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
 
 describe.concurrent('in the background (-f)', () => {
@@ -39,6 +52,47 @@ describe.concurrent('in the background (-f)', () => {
     expect(readFileSync(logFile, 'utf8')).toContain(`autossh[${pid}]: received signal to exit (15)`);
     await nothingLeft(autossh.dir);
   });
+
+  /** As a script does: -f, and the signal as soon as that returns. Gives the run, the pid in the background and its log. */
+  const signalledAtOnce = async (context: TestContext, sshd: Sshd, name: string) => {
+    const dir = mkdtempSync(join(sshd.dir, 'at-once-'));
+    const [pidFile, logFile] = [join(dir, 'pid'), join(dir, 'log')];
+    const script = `"$@" && cat "$AUTOSSH_PIDFILE" && kill -${name} "$(cat "$AUTOSSH_PIDFILE")"`;
+    const autossh = autosshIn(context, {
+      wrap: ['sh', '-c', script, 'sh'],
+      args: ['-f', ...tunnelArgs(sshd)],
+      env: { AUTOSSH_PIDFILE: pidFile, AUTOSSH_LOGFILE: logFile, AUTOSSH_POLL: '600' },
+    });
+    context.expect(await autossh.ended(), autossh.stderr()).toEqual({ code: 0, signal: null });
+    return { autossh, pidFile, pid: Number(autossh.stdout().toString()), log: () => readFileSync(logFile, 'utf8') };
+  };
+
+  it('SIGTERM as soon as -f returns: an ordered end, and nothing stays', async (context) => {
+    const sshd = await sshdIn(context);
+    for (let round = 1; round <= 20; round++) {
+      const { autossh, pidFile, log } = await signalledAtOnce(context, sshd, 'TERM');
+      await nothingLeft(autossh.dir);
+      context.expect(existsSync(pidFile), `round ${round}`).toBe(false);
+      context.expect(log(), `round ${round}`).toContain('received signal to exit (15)');
+    }
+  });
+
+  for (const name of ['HUP', 'USR2'])
+    it(`SIG${name} as soon as -f returns: it lives on, and looks after ssh`, async (context) => {
+      const sshd = await sshdIn(context);
+      for (let round = 1; round <= 20; round++) {
+        const { autossh, pid, pidFile, log } = await signalledAtOnce(context, sshd, name);
+        const background = processOf(pid);
+        if (background === undefined) throw new Error(`round ${round}: it is dead\n${log()}`);
+        // One at the start of ssh, one for the signal.
+        const looks = () => log().match(/check on child \d+$/gm)?.length ?? 0;
+        await until('the look', () => looks() === 2 || !isAlive(background), { state: log });
+        context.expect(isAlive(background), `round ${round}`).toBe(true);
+        signal(background, 'SIGTERM');
+        await nothingLeft(autossh.dir);
+        context.expect(existsSync(pidFile), `round ${round}`).toBe(false);
+      }
+    });
 });
 
 describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
@@ -59,6 +113,18 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
       { AUTOSSH_LOGFILE: '/nonexistent/log' },
       /\/nonexistent\/log: No such file or directory/,
     ],
+    [
+      'no ssh where AUTOSSH_PATH says',
+      [],
+      { AUTOSSH_PATH: '/nonexistent/ssh' },
+      /\/nonexistent\/ssh: No such file or directory; expected a program that can be run \(AUTOSSH_PATH\)/,
+    ],
+    [
+      'an ssh that may not be run, with a log file and a pid file',
+      [],
+      { AUTOSSH_PATH: '/etc/passwd', AUTOSSH_LOGFILE: '/dev/null', AUTOSSH_PIDFILE: '/dev/null/pid' },
+      /\/etc\/passwd: Permission denied; expected a program that can be run \(AUTOSSH_PATH\)/,
+    ],
   ];
   for (const [what, args, env, line] of bad)
     for (const mode of ['', '-f'])
@@ -76,23 +142,12 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
         await nothingLeft(autossh.dir);
       });
 
-  it('no ssh where AUTOSSH_PATH says', async (context) => {
-    const autossh = autosshIn(context, { args: ['-N', 'nowhere.invalid'], env: { AUTOSSH_PATH: '/nonexistent/ssh' } });
-    context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
-    await autossh.said(/\/nonexistent\/ssh: No such file or directory/);
-    context.expect(autossh.starts()).toBe(1);
-    await nothingLeft(autossh.dir);
-  });
-
-  it('a key that cannot be read: ssh says so, and the gate time ends it', async (context) => {
+  it('a key that is none: ssh says so, and the gate time ends it', async (context) => {
     const sshd = await sshdIn(context);
-    // Root may read everything, so the file is one that is no key, and too open as well.
     const key = join(sshd.dir, 'no-key');
-    writeFileSync(key, 'not a key\n');
-    chmodSync(key, 0o644);
-    const sshArgs = sshd.sshArgs.map((arg) => (arg === sshd.userKey ? key : arg));
+    writeFileSync(key, 'not a key\n', { mode: 0o600 });
     const autossh = autosshIn(context, {
-      args: tunnelArgs({ ...sshd, sshArgs }),
+      args: tunnelArgs(withKey(sshd, key)),
       env: { AUTOSSH_GATETIME: '30', AUTOSSH_POLL: '600' },
     });
     context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
@@ -102,8 +157,66 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
   });
 });
 
+describe.concurrent('a key that autossh may not read', () => {
+  const itBarred = itWith(whyNotBarred());
+
+  for (const [how, mode, option] of [
+    ['-i', '', (key: string) => ['-i', key]],
+    ['-i', '-f', (key: string) => ['-i', key]],
+    ['-o', '', (key: string) => ['-o', `IdentityFile=${key}`]],
+  ] as const)
+    itBarred(`${how} ${mode}: one line, exit code 1, nothing started`, async (context) => {
+      const { expect } = context;
+      const sshd = await sshdIn(context);
+      const withoutKey = sshd.sshArgs.filter((arg) => arg !== '-i' && arg !== sshd.userKey);
+      const autossh = autosshIn(context, {
+        wrap: BARRED,
+        args: [
+          ...(mode === '' ? [] : [mode]),
+          ...tunnelArgs({ ...sshd, sshArgs: [...option(secretFile(sshd)), ...withoutKey] }),
+        ],
+        env: { AUTOSSH_DEBUG: undefined },
+      });
+      expect(await autossh.ended()).toEqual({ code: 1, signal: null });
+      expect(autossh.lines(), autossh.stderr()).toHaveLength(1);
+      expect(autossh.lines()[0]).toMatch(/secret: Permission denied; expected a key that can be read$/);
+      await nothingLeft(autossh.dir);
+      expect(sshd.log()).not.toContain('Connection from');
+    });
+
+  itBarred('is no hindrance where its public half can be read and an agent has it', async (context) => {
+    const sshd = await sshdIn(context);
+    const agent = join(sshd.dir, 'agent');
+    const running = spawn('ssh-agent', ['-D', '-a', agent], { stdio: 'ignore' });
+    context.onTestFinished(() => void running.kill());
+    await until('the agent', () => existsSync(agent));
+    const env = { SSH_AUTH_SOCK: agent };
+    execFileSync('ssh-add', ['-q', sshd.userKey], { env: { ...process.env, ...env } });
+    const key = secretFile(sshd);
+    copyFileSync(`${sshd.userKey}.pub`, `${key}.pub`);
+    const { sshArgs, destination } = withKey(sshd, key);
+    const args = ['-N', ...sshArgs.map((arg) => arg.replace('IdentityAgent=none', 'IdentityAgent=SSH_AUTH_SOCK'))];
+    autosshIn(context, { wrap: BARRED, args: [...args, destination], env });
+    await sshd.logged(/Accepted publickey/);
+  });
+
+  itBarred('is no hindrance beside one that it may read; nor is one that is not there', async (context) => {
+    const sshd = await sshdIn(context);
+    const others = ['-i', secretFile(sshd), '-i', join(sshd.dir, 'missing')];
+    const autossh = autosshIn(context, { wrap: BARRED, args: [...others, ...tunnelArgs(sshd)] });
+    await autossh.said(/Warning: Identity file .*missing not accessible: No such file/);
+    await sshd.logged(/Accepted publickey/);
+  });
+});
+
 describe.concurrent('the log', () => {
-  it('goes to syslog, with the priority of its lines', async (context) => {
+  const itWithSyslog = itWith(
+    whyNot('/dev of its own for a run', 'root, unshare (util-linux) and socat', [
+      'unshare',
+      ...['--mount', '--propagation', 'private', 'sh', '-ec', 'mount -t tmpfs none /mnt; socat -V'],
+    ]),
+  );
+  itWithSyslog('goes to syslog, with the priority of its lines', async (context) => {
     const sshd = await sshdIn(context);
     // A /dev of its own in a mount namespace, with a socket for syslog that a real listener holds.
     const dev = join(sshd.dir, 'syslog');
@@ -245,6 +358,19 @@ describe.concurrent('the environment of ssh', () => {
     context.expect(environmentOf(await autossh.ssh())).toEqual(['MALLOC_TRIM_THRESHOLD_=131072']);
   });
 });
+
+const withKey = <T extends Sshd>(sshd: T, key: string): T => ({
+  ...sshd,
+  sshArgs: sshd.sshArgs.map((arg) => (arg === sshd.userKey ? key : arg)),
+});
+
+/** The user's own key where its owner alone could read it, and does not want to. */
+const secretFile = ({ dir, userKey }: Sshd): string => {
+  const file = join(dir, 'secret');
+  copyFileSync(userKey, file);
+  chmodSync(file, 0o000);
+  return file;
+};
 
 const agentsOf = (autossh: Autossh): Process[] => descendantsOf(autossh.pid).filter((one) => one.name === 'ssh-agent');
 

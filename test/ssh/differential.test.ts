@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest';
+import { whyNotBarred } from '../support/barred.ts';
 import { itWith } from '../support/needs.ts';
 import { startNetPath, whyNoNetns } from '../support/netns.ts';
 import { freePort } from '../support/port.ts';
@@ -18,6 +19,7 @@ import { runScenario } from './differential/run.ts';
 import type { Scenario, Surroundings } from './differential/scenario.ts';
 import { SIGNALS } from './differential/signals.ts';
 import { SUPERVISION } from './differential/supervision.ts';
+import { whyNoSyslog } from './differential/syslog.ts';
 
 /** The program itself: Debian's /usr/bin/autossh is a script around it that picks a monitor port. */
 const ORIGINAL = '/usr/lib/autossh/autossh';
@@ -32,6 +34,9 @@ const noOriginal = existsSync(ORIGINAL)
   ? null
   : `no differential test: expected the original at ${ORIGINAL} (apt-get install autossh)`;
 const noNetwork = noOriginal ?? whyNoNetns();
+const [notBarred, noSyslog] = [whyNotBarred(), whyNoSyslog()];
+const missingFor = ({ inNetwork, barred, syslog }: Scenario): string | null =>
+  noOriginal ?? (inNetwork ? noNetwork : null) ?? (barred ? notBarred : null) ?? (syslog ? noSyslog : null);
 
 describe('ours and autossh 1.4g do the same', () => {
   const ends: Array<() => unknown> = [];
@@ -66,11 +71,10 @@ describe('ours and autossh 1.4g do the same', () => {
     ]);
     expect(compare(scenario, original, ours).join('\n\n')).toBe('');
   };
-  // Each takes a place of its own, so that a handful run at a time; vitest's maxConcurrency is 5.
+  // Each takes a place of its own, so that many run at a time: as many as vitest's maxConcurrency says.
   describe.concurrent('scenario', () => {
-    const [inNetwork, anywhere] = [SCENARIOS.filter((one) => one.inNetwork), SCENARIOS.filter((one) => !one.inNetwork)];
-    itWith(noNetwork).for(inNetwork)('$id', compareBoth);
-    itWith(noOriginal).for(anywhere)('$id', compareBoth);
+    for (const [missing, scenarios] of Map.groupBy(SCENARIOS, missingFor))
+      itWith(missing).for(scenarios)('$id', compareBoth);
   });
 });
 

@@ -144,7 +144,10 @@ describe.concurrent('faults', () => {
     front.say('');
     const { autossh, at } = await openThrough(context, front.port, [], { AUTOSSH_POLL: '600' });
     const line = await autossh.said(/no connection \d+ s after ssh was started, restarting ssh/, 0, 120_000);
-    context.expect(line).toContain('no connection 60 s');
+    // A busy machine may be late.
+    const waited = Number(/no connection (\d+) s/.exec(line)?.[1]);
+    context.expect(waited).toBeGreaterThanOrEqual(60);
+    context.expect(waited).toBeLessThan(75);
     front.work();
     await flows(at, autossh.stderr);
   });

@@ -3,8 +3,14 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'vitest';
 import { type Autossh, nothingLeft, tunnelArgs } from '../support/autossh.ts';
 import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
+import { itWith, whyNot } from '../support/needs.ts';
 import { descendantsOf, type Process, processOf, signal } from '../support/processes.ts';
 import { until } from '../support/until.ts';
+
+/** A PID namespace of its own, as a container has, with tini as its init. */
+const asPid1 = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--', 'tini', '--'] as const;
+const itUnderTini = itWith(whyNot('tini', 'the program tini', ['tini', '--version']));
+const itAsPid1 = itWith(whyNot('PID namespace with tini', 'root, unshare (util-linux) and tini', [...asPid1, 'true']));
 
 /** However we end, nothing of ours goes on. (Files of a killed process stay: nobody is left to remove them.) */
 describe.concurrent('nothing is left', () => {
@@ -70,7 +76,7 @@ describe.concurrent('nothing is left', () => {
     await nothingLeft(autossh.dir);
   });
 
-  it('under tini as PID 1: SIGTERM to tini ends all, and autossh its exit status is the one', async (context) => {
+  itAsPid1('under tini as PID 1: SIGTERM to tini ends all, and autossh its exit status is the one', async (context) => {
     const sshd = await sshdIn(context);
     const autossh = autosshIn(context, { wrap: asPid1, args: tunnelArgs(sshd) });
     await sshd.logged(/Accepted publickey/);
@@ -86,14 +92,14 @@ describe.concurrent('nothing is left', () => {
     [0, 0],
     [7, 1],
   ] as const)
-    it(`under tini: a remote command that ends with ${status} ends all with ${code}`, async (context) => {
+    itAsPid1(`under tini: a remote command that ends with ${status} ends all with ${code}`, async (context) => {
       const sshd = await sshdIn(context);
       const args = [...sshd.sshArgs, sshd.destination, `exit ${status}`];
       const autossh = autosshIn(context, { wrap: asPid1, args });
       context.expect(await autossh.ended()).toEqual({ code, signal: null });
     });
 
-  it('under tini: SIGKILL of autossh takes ssh along', async (context) => {
+  itUnderTini('under tini: SIGKILL of autossh takes ssh along', async (context) => {
     const sshd = await sshdIn(context);
     const autossh = autosshIn(context, { wrap: ['tini', '-s', '--'], args: tunnelArgs(sshd) });
     await sshd.logged(/Accepted publickey/);
@@ -104,9 +110,6 @@ describe.concurrent('nothing is left', () => {
     tidied(autossh);
   });
 });
-
-/** A PID namespace of its own, as a container has, with tini as its init. */
-const asPid1 = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--', 'tini', '--'];
 
 /** Removes what a killed autossh could not: the end of the test finds no other files. */
 const tidied = ({ dir }: Autossh): void => {

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { whyNot } from './needs.ts';
 import { descendantsOf, processOf, signal } from './processes.ts';
 import { until } from './until.ts';
 
@@ -31,14 +32,8 @@ export type NetPath = {
 };
 
 /** Why there can be no namespaces here, or null. */
-export const whyNoNetns = (): string | null => {
-  try {
-    execFileSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'pipe' });
-    return null;
-  } catch (problem) {
-    return `no network namespaces: expected root and iproute2, got ${String((problem as Error).message).split('\n')[0]}`;
-  }
-};
+export const whyNoNetns = (): string | null =>
+  whyNot('network namespaces', 'root and iproute2', ['unshare', '--net', 'ip', 'link', 'set', 'lo', 'up']);
 
 /**
  * Each namespace lives as long as a process of ours in it, and that dies with us: nothing stays on the machine, even if the test is

@@ -53,6 +53,11 @@ describe('the command line', () => {
     ['-M 0 -S /run/ctl host', { ssh: '| -S /run/ctl host', ownControlSocket: true }],
     ['-M 0 -oControlPath=/run/ctl host', { ssh: '| -oControlPath=/run/ctl host', ownControlSocket: true }],
     ['-M 0 -o controlmaster=auto host', { ssh: '| -o controlmaster=auto host', ownControlSocket: true }],
+    [
+      '-M 0 -i a -ib host -oIdentityFile=c',
+      { ssh: '| -i a -ib host -oIdentityFile=c', identityFiles: ['a', 'b', 'c'] },
+    ],
+    ['-M 0 host ls -i a', { ssh: '| host ls -i a', identityFiles: [] }],
     ['-M 0 -P tag host', { ssh: '| -P tag host' }],
   ])('%s', (line, { ssh, ...expected }) => {
     const { before, after, ...rest } = run(line);

@@ -211,7 +211,7 @@ describe('the log of 1.4g', () => {
   it('of an ssh that is not there', () => {
     expect(textOf({ lives: [{ spawnError: 'No such file or directory' }] })).toEqual([
       ...FIRST.slice(0, 2),
-      '/usr/bin/ssh: No such file or directory',
+      '/usr/bin/ssh: No such file or directory; expected a program that can be run (AUTOSSH_PATH)',
     ]);
   });
 

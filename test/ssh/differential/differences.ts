@@ -24,7 +24,10 @@ export const DIFFERENCES = {
     '`ssh -N` ends with 0 only when somebody ended it by SIGTERM, after which the autossh article promises a restart; 1.4g quits.',
   'stubborn-ssh':
     '1.4g waits for ever for an ssh that ignores SIGTERM or is stopped; ours kills it after 5 s and says so.',
-  'missing-ssh': '1.4g forks a child that sends SIGTERM to its parent; one error line says it all.',
+  'missing-ssh':
+    '1.4g says that it starts ssh, and forks a child that sends SIGTERM to its parent; one error line, before anything is started, says it all.',
+  'unreadable-key':
+    'With no key but one that it may not read, 1.4g starts an ssh that cannot use it, under -f again and again; ours says so and starts nothing.',
   'empty-path': 'With AUTOSSH_PATH="", 1.4g runs the first ssh argument as a program.',
   'sigquit-ends-ssh': 'SIGQUIT kills 1.4g before it can end its ssh and remove its pid file.',
   'signals-while-waiting': 'SIGHUP, SIGUSR1 or SIGUSR2 during a pause between two starts kills 1.4g.',

@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { all, alsoOnStderr, logFrom, refused, refusedInLog, withStarts } from './differences.ts';
 import type { Env, Observation, Scenario } from './scenario.ts';
 
-/** Every AUTOSSH_* variable with good and bad values. ssh ends at once, except where the value shows only later. */
+/** Every AUTOSSH_* variable with good and bad values, and other things that can be missing. ssh ends at once, except where the value shows only later. */
 const ARGS = ['-M', '0', 'host'];
 const good = (id: string, env: Env): Scenario => ({ id, args: ARGS, env, ssh: ['exit 3'] });
 
@@ -42,6 +44,7 @@ const badPort = (id: string, port: string, expected: string): Scenario => ({
 });
 const PORT_EXPECTED = ': expected a port number, 0 (monitoring off) or "auto"';
 const RANGE_EXPECTED = ': expected 1 to 65534, 0 (monitoring off) or "auto"';
+const PROGRAM_EXPECTED = '; expected a program that can be run (AUTOSSH_PATH)';
 const ECHO_EXPECTED = ': expected a port number from 1 to 65535 after the colon';
 
 /** A number that means the monitor port, written otherwise. */
@@ -151,6 +154,22 @@ export const ENVIRONMENT: readonly Scenario[] = [
     env: { AUTOSSH_PATH: '/etc/passwd' },
     differs: { 'missing-ssh': noSsh('/etc/passwd: Permission denied') },
   },
+  {
+    id: 'AUTOSSH_PATH that is not there, with a log file and a pid file',
+    args: ARGS,
+    env: { AUTOSSH_PATH: '/nowhere/ssh', AUTOSSH_LOGFILE: 'log', AUTOSSH_PIDFILE: 'pid' },
+    differs: { 'missing-ssh': all(noSsh('/nowhere/ssh: No such file or directory'), alsoOnStderr) },
+  },
+  {
+    id: 'AUTOSSH_PATH that is not there, and -f',
+    args: ['-f', ...ARGS],
+    env: { AUTOSSH_PATH: '/nowhere/ssh', AUTOSSH_LOGFILE: 'log' },
+    drive: async (run) => run.logged(/nowhere\/ssh: No such file/),
+    differs: {
+      'missing-ssh': noSsh('/nowhere/ssh: No such file or directory'),
+      'background-failures-reported': all(alsoOnStderr, (original) => ({ ...original, exit: 1 })),
+    },
+  },
   { id: 'AUTOSSH_PATH by name along PATH', args: ARGS, env: { AUTOSSH_PATH: 'false' }, ssh: ['exit 3'] },
   {
     id: 'AUTOSSH_PATH empty',
@@ -205,15 +224,36 @@ export const ENVIRONMENT: readonly Scenario[] = [
     },
   },
   {
+    id: 'a key that may not be read',
+    args: ({ outside }) => ['-M', '0', '-i', join(outside, 'key'), 'host'],
+    barred: true,
+    prepare: async ({ outside }) => writeFileSync(join(outside, 'key'), '', { mode: 0o000 }),
+    differs: {
+      'unreadable-key': all(
+        withStarts(),
+        logFrom(
+          /checking for grace period/,
+          Number.POSITIVE_INFINITY,
+          'AUTOSSH: DIR/key: Permission denied; expected a key that can be read',
+        ),
+      ),
+    },
+  },
+  {
+    id: 'a key that is not there',
+    args: ({ outside }) => ['-M', '0', '-i', join(outside, 'key'), 'host'],
+    ssh: ['exit 3'],
+  },
+  {
     id: 'the port after the monitor port is taken here',
     args: ({ takenPort }) => ['-M', `${takenPort - 1}`, 'host'],
     differs: { 'errors-on-stderr': refusedInLog('; expected the port after the monitor port free on this machine') },
   },
 ];
 
-/** One line for all that 1.4g logs about a child that could not become ssh. */
+/** One line for all that 1.4g logs about a start of ssh and a child that could not become it. */
 function noSsh(words: string) {
   return (original: Observation): Observation => ({
-    ...logFrom(/execing/, original.log.length, `AUTOSSH: ${words}`)(original),
+    ...logFrom(/checking for grace period/, original.log.length, `AUTOSSH: ${words}${PROGRAM_EXPECTED}`)(original),
   });
 }

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { BARRED } from '../../support/barred.ts';
 import { makeFakeSsh } from '../../support/fake-ssh.ts';
 import { canBind, freePort } from '../../support/port.ts';
 import { isAlive, type Process, processOf, signal } from '../../support/processes.ts';
@@ -55,13 +56,16 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
   const tidy = await scenario.prepare?.(place);
 
   const network = scenario.inNetwork ? place.net().network.at('client') : [];
-  const [file = '', ...rest] = [...network, ...(syslog?.command ?? []), program, ...args];
+  const barred = scenario.barred ? BARRED : [];
+  const [file = '', ...rest] = [...network, ...barred, ...(syslog?.command ?? []), program, ...args];
+  const [out, err] = [openSync(outFile, 'a'), openSync(errFile, 'a')];
   const child = spawn(file, rest, {
     cwd: place.work,
     env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined)),
-    stdio: ['ignore', openSync(outFile, 'a'), openSync(errFile, 'a')],
+    stdio: ['ignore', out, err],
     detached: true,
   });
+  for (const fd of [out, err]) closeSync(fd);
   let exit: number | string | null = null;
   let exitAt = 0;
   child.once('exit', (code, name) => {

@@ -78,6 +78,8 @@ export type Scenario = {
   readonly ssh?: readonly Step[];
   /** Runs at the client's end of the network, where the sshd can be reached. */
   readonly inNetwork?: true;
+  /** May read no more than the modes of files allow, root or not. */
+  readonly barred?: true;
   /** Before autossh is started; what it returns is called when all is over. */
   readonly prepare?: (at: Place) => Promise<(() => unknown) | void>;
   /** Acts while it runs. Default: SIGTERM once ssh stays; nothing where it never does. */

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { whyNot } from '../../support/needs.ts';
 import { until } from '../../support/until.ts';
 
 const DEVICES = ['null', 'zero', 'random', 'urandom', 'tty'];
@@ -11,6 +12,15 @@ export type Syslog = {
   readonly text: () => string;
   readonly stop: () => void;
 };
+
+const OWN_MOUNTS = ['unshare', process.getuid?.() === 0 ? '-m' : '-Urm'] as const;
+
+/** Why there can be no syslog of a run's own here, or null. */
+export const whyNoSyslog = (): string | null =>
+  whyNot('syslog of a test its own', 'unshare (util-linux), the right to mount, and socat', [
+    ...OWN_MOUNTS,
+    ...['sh', '-ec', 'mount --make-rprivate /; mount -t tmpfs none /mnt; socat -V'],
+  ]);
 
 /** The machine's own /dev/log is never touched: the run gets a mount namespace with a /dev of its own. */
 export const withSyslog = async (dir: string): Promise<Syslog> => {
@@ -23,10 +33,9 @@ export const withSyslog = async (dir: string): Promise<Syslog> => {
   await until('a syslog', () => existsSync(join(dev, 'log')));
   const text = () => (existsSync(file) ? readFileSync(file, 'utf8').replaceAll(/\n?(?=<\d+>[A-Z])/g, '\n') : '');
   const mounts = DEVICES.map((name) => `mount --bind /dev/${name} '${dev}/${name}'`).join(' && ');
-  const isRoot = process.getuid?.() === 0;
   return {
     command: [
-      ...['unshare', isRoot ? '-m' : '-Urm'],
+      ...OWN_MOUNTS,
       ...['sh', '-c', `mount --make-rprivate / && ${mounts} && mount --rbind '${dev}' /dev && exec "$@"`, 'sh'],
     ],
     text,
