@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { socketBases } from './socket-bases.ts';
+import { errorText } from './system-error.ts';
 
-/** The private directory of one ssh, and what can be asked of it over its control socket. */
+/** The private directory of one ssh, and what can be asked of it over its control socket. Every question is answered: none rejects. */
 export type ControlSocket = {
   readonly dir: string;
   /** Path of the control socket itself. */
@@ -60,7 +61,10 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
     signal?: AbortSignal,
   ): Promise<ControlAnswer> => {
     const args = ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'];
-    const answer = last.then(() => ask(sshPath, args, { env, timeoutMs, signal }));
+    // Never rejects: a question that cannot be asked must not keep the next ones from being asked.
+    const answer = last
+      .then(() => ask(sshPath, args, { env, timeoutMs, signal }))
+      .catch((problem: unknown): ControlAnswer => ({ ok: false, refused: false, problem: errorText(problem) }));
     last = answer;
     return answer;
   };
@@ -79,7 +83,10 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
         rmSync(spec[1].split(':')[0] ?? '', { force: true });
       return answer;
     },
-    channel: (target, timeoutMs, signal) => askChannel(sshPath, path, target, { env, timeoutMs, signal }),
+    channel: (target, timeoutMs, signal) =>
+      askChannel(sshPath, path, target, { env, timeoutMs, signal }).catch(
+        (problem: unknown): ChannelAnswer => ({ is: 'Silent', problem: errorText(problem) }),
+      ),
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 };

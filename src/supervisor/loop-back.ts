@@ -14,7 +14,8 @@ export const listenForBack = (path: string): Promise<Server> =>
       // Nobody has business here between the beats.
       if (server.listenerCount('connection') === 1) guest.destroy();
     });
-    server.once('error', reject);
+    // Also after it listens, when nobody waits for this promise any more: no accept that fails (no more files) may end the program.
+    server.on('error', reject);
     server.listen(path, () => resolve(server));
   });
 

@@ -13,9 +13,10 @@ import {
   type TimerName,
   type Tunnel,
 } from '../tunnel/machine.ts';
-import type { Heartbeat } from './heartbeat.ts';
+import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
 import { type SshProcess, startSsh } from './ssh-process.ts';
 import { isNoise } from './stderr-relay.ts';
+import { errorText } from './system-error.ts';
 import { createTimers } from './timers.ts';
 
 /** One ssh, about to be started. */
@@ -37,7 +38,7 @@ export type RunOptions = {
   readonly bornAt: number;
   /**
    * Makes the next ssh's command line and heartbeat; called once for each start. What takes time gives a promise, which must settle: an
-   * ssh that nobody wants any more by then is not started, and its heartbeat is closed.
+   * ssh that nobody wants any more by then is not started, and its heartbeat is closed. One that rejects is one that could not.
    */
   readonly launch: () => Launch | Unable | Promise<Launch | Unable>;
   /** Told of every event and what it changed, before anything is done about it: the one source of logs, metrics and status. */
@@ -133,7 +134,7 @@ export const runTunnel = (options: RunOptions): Running => {
       return;
     }
     preparing = launch;
-    void launch.then((ready) => {
+    void launch.catch(unable).then((ready) => {
       if (preparing === launch) {
         preparing = null;
         start(ready);
@@ -217,7 +218,7 @@ export const runTunnel = (options: RunOptions): Running => {
   const beat = (): void => {
     const mine = connection.signal;
     if (heartbeat === null) return;
-    void heartbeat.beat(mine).then((result) => {
+    void outcomeOf(heartbeat, mine).then((result) => {
       if (mine.aborted) return;
       dispatch(
         result.ok
@@ -232,3 +233,13 @@ export const runTunnel = (options: RunOptions): Running => {
 
   return { dispatch, tunnel: () => tunnel, done };
 };
+
+/** No error of one beat, or of one launch, may end the program: it is a failure like any other. */
+const outcomeOf = async (heartbeat: Heartbeat, signal: AbortSignal): Promise<Beat> => {
+  try {
+    return await heartbeat.beat(signal);
+  } catch (problem) {
+    return lost(errorText(problem));
+  }
+};
+const unable = (problem: unknown): Unable => ({ unable: { reason: 'Unknown', detail: errorText(problem) } });
