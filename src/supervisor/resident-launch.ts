@@ -3,6 +3,7 @@ import type { DocumentForward } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import type { Env } from './child-env.ts';
+import { loggedIn } from './control-login.ts';
 import { type ControlSocket, createControlSocket } from './control-socket.ts';
 import { onControlSocket } from './heartbeat.ts';
 import type { Logins } from './login-files.ts';
@@ -52,6 +53,7 @@ export const launchResident = async (
       attached: false,
       control,
       heartbeat: onControlSocket(control, heartbeat),
+      loggedIn: (signal) => loggedIn(control, signal),
       hints,
     };
   } catch (problem) {

@@ -26,6 +26,8 @@ export type Launch = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly attached: boolean;
   readonly heartbeat: Heartbeat;
+  /** Resolves when ssh has logged in, which is before its heartbeat is ready; may reject where `signal` ends it. */
+  readonly loggedIn?: (signal: AbortSignal) => Promise<void>;
   /** What is known here of a failure beyond ssh's own words, by its reason. */
   readonly hints?: Readonly<Partial<Record<Reason, string>>>;
 };
@@ -158,13 +160,14 @@ export const runTunnel = (options: RunOptions): Running => {
       if (lines.length > KEPT_LINES) lines.shift();
       options.onLine?.(line);
     });
+    let hasLoggedIn = false;
     const end = (exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>) => {
       splitter.end();
       mine.abort(new Error('ssh has ended'));
       launch.heartbeat.close();
       ssh = null;
       const said = lines.filter((line) => !isNoise(line));
-      dispatch({ type: 'exited', ...exit, ...explain(lines, exit, launch), lines: said });
+      dispatch({ type: 'exited', ...exit, ...explain(lines, exit, launch, hasLoggedIn), lines: said });
     };
     ssh = startSsh({
       path: launch.path,
@@ -182,6 +185,12 @@ export const runTunnel = (options: RunOptions): Running => {
       return;
     }
     dispatch({ type: 'spawned', pid: ssh.pid });
+    launch.loggedIn?.(mine.signal).then(
+      () => {
+        hasLoggedIn = true;
+      },
+      () => {},
+    );
     launch.heartbeat.open(mine.signal).then(
       () => {
         if (!mine.signal.aborted) dispatch({ type: 'connected' });
@@ -197,13 +206,14 @@ export const runTunnel = (options: RunOptions): Running => {
     lines: string[],
     exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
     { hints }: Launch,
+    hasLoggedIn: boolean,
   ): Pick<Exit, 'reason' | 'detail' | 'amended'> => {
     if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
     const verdict = classify({
       lines,
       exitCode: exit.code,
       signal: exit.signal,
-      connected: tunnel.connectedAt !== null,
+      connected: hasLoggedIn || tunnel.connectedAt !== null,
       remoteForwardWorkedBefore: options.remoteForwardWorkedBefore?.() ?? false,
     });
     const hint = hints?.[verdict.reason];
