@@ -6,11 +6,10 @@ import { watchDirectory } from './watch-directory.ts';
 const LOOK_EVERY_MS = { watched: 1_000, unwatched: 100 };
 
 /** Resolves when ssh has logged in, which is when it makes its control socket; rejects with the signal's reason. */
-export const loggedIn = ({ dir, path, seen }: ControlSocket, signal: AbortSignal): Promise<void> =>
+export const loggedIn = ({ dir, path }: ControlSocket, signal: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {
     const look = () => {
       if (!existsSync(path)) return;
-      seen.login = true;
       stop();
       resolve();
     };

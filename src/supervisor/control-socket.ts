@@ -3,14 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { socketBases } from './socket-bases.ts';
+import { errorText } from './system-error.ts';
 
-/** The private directory of one ssh, and what can be asked of it over its control socket. */
+/** The private directory of one ssh, and what can be asked of it over its control socket. Every question is answered: none rejects. */
 export type ControlSocket = {
   readonly dir: string;
   /** Path of the control socket itself. */
   readonly path: string;
-  /** Whether it was ever there: ssh makes it when it has logged in, and takes it away when it ends. */
-  readonly seen: { login: boolean };
   /** Options for the ssh that is to own the socket. */
   readonly masterArgs: readonly string[];
   /** Adds one forward to the living connection; resolves to what ssh printed (the port, for a listen port 0). */
@@ -62,14 +61,16 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
     signal?: AbortSignal,
   ): Promise<ControlAnswer> => {
     const args = ['-F', 'none', '-S', path, '-O', verb, ...spec, 'x'];
-    const answer = last.then(() => ask(sshPath, args, { env, timeoutMs, signal }));
-    last = answer.catch(() => {});
+    // Never rejects: a question that cannot be asked must not keep the next ones from being asked.
+    const answer = last
+      .then(() => ask(sshPath, args, { env, timeoutMs, signal }))
+      .catch((problem: unknown): ControlAnswer => ({ ok: false, refused: false, problem: errorText(problem) }));
+    last = answer;
     return answer;
   };
   return {
     dir,
     path,
-    seen: { login: false },
     masterArgs: [
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${path}`, '-o', 'ControlPersist=no'],
       ...['-o', 'StreamLocalBindUnlink=yes'],
@@ -82,7 +83,10 @@ export const createControlSocket = (sshPath: string, env: Environment): ControlS
         rmSync(spec[1].split(':')[0] ?? '', { force: true });
       return answer;
     },
-    channel: (target, timeoutMs, signal) => askChannel(sshPath, path, target, { env, timeoutMs, signal }),
+    channel: (target, timeoutMs, signal) =>
+      askChannel(sshPath, path, target, { env, timeoutMs, signal }).catch(
+        (problem: unknown): ChannelAnswer => ({ is: 'Silent', problem: errorText(problem) }),
+      ),
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 };

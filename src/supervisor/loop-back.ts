@@ -14,7 +14,7 @@ export const listenForBack = (path: string): Promise<Server> =>
       // Nobody has business here between the beats.
       if (server.listenerCount('connection') === 1) guest.destroy();
     });
-    // Stays: an error that comes later, as when the process has no descriptors left, is told by the beat that does not come back.
+    // Also after it listens, when nobody waits for this promise any more: no accept that fails (no more files) may end the program.
     server.on('error', reject);
     server.listen(path, () => resolve(server));
   });

@@ -3,6 +3,7 @@ import type { DocumentForward } from '../api/document.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import { sshCommand } from '../tunnel/ssh-args.ts';
 import type { Env } from './child-env.ts';
+import { loggedIn } from './control-login.ts';
 import { type ControlSocket, createControlSocket } from './control-socket.ts';
 import { onControlSocket } from './heartbeat.ts';
 import type { Logins } from './login-files.ts';
@@ -51,8 +52,8 @@ export const launchResident = async (
       env: childEnv,
       attached: false,
       control,
-      loggedIn: () => control.seen.login,
       heartbeat: onControlSocket(control, heartbeat),
+      loggedIn: (signal) => loggedIn(control, signal),
       hints,
     };
   } catch (problem) {

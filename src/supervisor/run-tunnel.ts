@@ -13,9 +13,10 @@ import {
   type TimerName,
   type Tunnel,
 } from '../tunnel/machine.ts';
-import { type Heartbeat, lost } from './heartbeat.ts';
+import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
 import { type SshProcess, startSsh } from './ssh-process.ts';
 import { isNoise } from './stderr-relay.ts';
+import { errorText } from './system-error.ts';
 import { createTimers } from './timers.ts';
 
 /** One ssh, about to be started. */
@@ -25,8 +26,8 @@ export type Launch = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly attached: boolean;
   readonly heartbeat: Heartbeat;
-  /** Whether this ssh has logged in, also where its heartbeat is not ready yet. */
-  readonly loggedIn?: () => boolean;
+  /** Resolves when ssh has logged in, which is before its heartbeat is ready; may reject where `signal` ends it. */
+  readonly loggedIn?: (signal: AbortSignal) => Promise<void>;
   /** What is known here of a failure beyond ssh's own words, by its reason. */
   readonly hints?: Readonly<Partial<Record<Reason, string>>>;
 };
@@ -39,7 +40,7 @@ export type RunOptions = {
   readonly bornAt: number;
   /**
    * Makes the next ssh's command line and heartbeat; called once for each start. What takes time gives a promise, which must settle: an
-   * ssh that nobody wants any more by then is not started, and its heartbeat is closed.
+   * ssh that nobody wants any more by then is not started, and its heartbeat is closed. One that rejects is one that could not.
    */
   readonly launch: () => Launch | Unable | Promise<Launch | Unable>;
   /** Told of every event and what it changed, before anything is done about it: the one source of logs, metrics and status. */
@@ -135,7 +136,7 @@ export const runTunnel = (options: RunOptions): Running => {
       return;
     }
     preparing = launch;
-    void launch.then((ready) => {
+    void launch.catch(unable).then((ready) => {
       if (preparing === launch) {
         preparing = null;
         start(ready);
@@ -159,13 +160,14 @@ export const runTunnel = (options: RunOptions): Running => {
       if (lines.length > KEPT_LINES) lines.shift();
       options.onLine?.(line);
     });
+    let hasLoggedIn = false;
     const end = (exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>) => {
       splitter.end();
       mine.abort(new Error('ssh has ended'));
       launch.heartbeat.close();
       ssh = null;
       const said = lines.filter((line) => !isNoise(line));
-      dispatch({ type: 'exited', ...exit, ...explain(lines, exit, launch), lines: said });
+      dispatch({ type: 'exited', ...exit, ...explain(lines, exit, launch, hasLoggedIn), lines: said });
     };
     ssh = startSsh({
       path: launch.path,
@@ -183,6 +185,12 @@ export const runTunnel = (options: RunOptions): Running => {
       return;
     }
     dispatch({ type: 'spawned', pid: ssh.pid });
+    launch.loggedIn?.(mine.signal).then(
+      () => {
+        hasLoggedIn = true;
+      },
+      () => {},
+    );
     launch.heartbeat.open(mine.signal).then(
       () => {
         if (!mine.signal.aborted) dispatch({ type: 'connected' });
@@ -197,14 +205,15 @@ export const runTunnel = (options: RunOptions): Running => {
   const explain = (
     lines: string[],
     exit: Pick<Exit, 'code' | 'signal' | 'spawnError'>,
-    { hints, loggedIn }: Launch,
+    { hints }: Launch,
+    hasLoggedIn: boolean,
   ): Pick<Exit, 'reason' | 'detail' | 'amended'> => {
     if (exit.spawnError !== undefined) return { reason: 'BadConfiguration', detail: exit.spawnError };
     const verdict = classify({
       lines,
       exitCode: exit.code,
       signal: exit.signal,
-      connected: tunnel.connectedAt !== null || (loggedIn?.() ?? false),
+      connected: hasLoggedIn || tunnel.connectedAt !== null,
       remoteForwardWorkedBefore: options.remoteForwardWorkedBefore?.() ?? false,
     });
     const hint = hints?.[verdict.reason];
@@ -219,9 +228,7 @@ export const runTunnel = (options: RunOptions): Running => {
   const beat = (): void => {
     const mine = connection.signal;
     if (heartbeat === null) return;
-    // A beat never rejects; should one do so all the same, it proved nothing, and nobody else is to suffer for it.
-    const beaten = heartbeat.beat(mine).catch((problem: unknown) => lost((problem as Error).message));
-    void beaten.then((result) => {
+    void outcomeOf(heartbeat, mine).then((result) => {
       if (mine.aborted) return;
       dispatch(
         result.ok
@@ -236,3 +243,13 @@ export const runTunnel = (options: RunOptions): Running => {
 
   return { dispatch, tunnel: () => tunnel, done };
 };
+
+/** No error of one beat, or of one launch, may end the program: it is a failure like any other. */
+const outcomeOf = async (heartbeat: Heartbeat, signal: AbortSignal): Promise<Beat> => {
+  try {
+    return await heartbeat.beat(signal);
+  } catch (problem) {
+    return lost(errorText(problem));
+  }
+};
+const unable = (problem: unknown): Unable => ({ unable: { reason: 'Unknown', detail: errorText(problem) } });

@@ -46,9 +46,6 @@ export const startAgent = (env: Env): Agent => {
   };
 };
 
-/** It says so within milliseconds; one that is silent for this long will not serve. */
-const READY_MS = 10_000;
-
 /** An ssh-agent of ours. */
 export type RunningAgent = {
   /** Resolves when it listens (true), or will not (false). */
@@ -56,8 +53,14 @@ export type RunningAgent = {
   readonly kill: () => void;
 };
 
-/** Starts an empty agent that listens at `socket` and ends with us, also when we are killed; null: there is no ssh-agent here. */
-export const spawnAgent = (socket: string, env: Env): RunningAgent | null => {
+/** An agent listens within milliseconds, also on a busy machine. */
+const READY_MS = 10_000;
+
+/**
+ * Starts an empty agent that listens at `socket` and ends with us, also when we are killed; one that does not listen within `readyMs`
+ * is ended. null: there is no ssh-agent here.
+ */
+export const spawnAgent = (socket: string, env: Env, readyMs = READY_MS): RunningAgent | null => {
   const program = findProgram('ssh-agent', env['PATH']);
   if (program === null) return null;
   const args = ['-D', '-a', socket];
@@ -66,15 +69,23 @@ export const spawnAgent = (socket: string, env: Env): RunningAgent | null => {
   const [file, all] =
     guard === null ? [program, args] : [guard, ['--no-new-privs', '--pdeathsig', 'KILL', '--', program, ...args]];
   const child: ChildProcess = spawn(file, all, { stdio: ['ignore', 'pipe', 'ignore'], env, detached: true });
+  // SIGKILL: one that is stopped hears nothing else.
+  const kill = () => void child.kill('SIGKILL');
   const ready = new Promise<boolean>((resolve) => {
+    const tooLate = setTimeout(() => {
+      kill();
+      resolve(false);
+    }, readyMs).unref();
+    const settle = (listens: boolean) => {
+      clearTimeout(tooLate);
+      resolve(listens);
+    };
     // It says where it listens once it does.
-    child.stdout?.once('data', () => resolve(true));
-    child.once('exit', () => resolve(false));
-    child.once('error', () => resolve(false));
-    setTimeout(() => resolve(false), READY_MS).unref();
+    child.stdout?.once('data', () => settle(true));
+    child.once('exit', () => settle(false));
+    child.once('error', () => settle(false));
   });
   child.unref();
   if (child.stdout instanceof Socket) child.stdout.unref();
-  // SIGKILL: one that is stopped hears nothing else.
-  return { ready, kill: () => child.kill('SIGKILL') };
+  return { ready, kill };
 };

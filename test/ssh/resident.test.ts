@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FullStatus } from '../../src/supervisor/full-status.ts';
 import { flows, type Service, startService } from '../support/echo.ts';
@@ -113,6 +113,26 @@ describe('the resident supervisor', () => {
     await new Promise((next) => setTimeout(next, 6_000));
     resident.child.kill('SIGCONT');
     await until('all of the time to be counted', async () => (await lag()) < 2.5);
+  });
+
+  it('takes a connection that is lost before its heartbeat is set up for one that was logged in', async () => {
+    const { sshd, spec } = await world();
+    // An ssh whose client of the control socket never ends: the way of the beats is not added.
+    const called = join(sshd.dir, 'called');
+    const bin = join(sshd.dir, 'bin');
+    mkdirSync(bin);
+    const script = `case "$*" in *"-O forward"*) : > ${called}; exec sleep 600 ;; esac`;
+    writeFileSync(join(bin, 'ssh'), `#!/bin/sh\n${script}\nPATH=\${PATH#*:}\nexec ssh "$@"\n`, { mode: 0o755 });
+    const env = { PATH: `${bin}:${process.env['PATH']}` };
+    const resident = keep(await startResident(sshd, spec, { env }));
+    await until('the heartbeat to be set up', () => existsSync(called));
+    await sshd.kill('sessions');
+    const { reason } = await resident.shows('the loss', ({ disconnects }) => disconnects > 0);
+    expect(reason).toBe('RemoteClosed');
+    // It is not taken for a server that turns clients away, which has to be left in peace for minutes.
+    const [ended] = resident.log().filter(({ msg }) => /^ssh ended/.test(String(msg)));
+    expect(ended?.['pauseMs']).toBeLessThanOrEqual(5_000);
+    await resident.shows('the next ssh', ({ sshStarts }) => sshStarts > 1);
   });
 
   it('refuses a host key that is not the known one, with its reason', async () => {

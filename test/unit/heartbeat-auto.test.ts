@@ -19,7 +19,6 @@ it('welcomes the way back that is there before the way out is known to be open',
     control: {
       dir,
       path: join(dir, 'ctl'),
-      seen: { login: false },
       masterArgs: [],
       // In place of ssh and the server: what goes in at `out` comes back at `echo`.
       forward: async ([flag]) => {
