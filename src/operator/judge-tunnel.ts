@@ -1,6 +1,7 @@
 import { documentOf } from '../api/hand-over.ts';
 import { errorText } from '../api/parse.ts';
 import type { SshTunnel } from '../api/ssh-tunnel.ts';
+import { notImplemented } from './not-implemented.ts';
 import { readTunnel } from './read-tunnel.ts';
 
 export type TunnelVerdict =
@@ -22,6 +23,9 @@ export const judgeTunnel = (name: string, namespace: string, object: unknown): T
     return bad(
       `SshTunnel "${name}" is a gateway and has no sidecar: connect to its Service (${servicePorts(tunnel, namespace)}) and remove the annotation`,
     );
+  const missing = notImplemented(tunnel.spec);
+  if (missing.length > 0)
+    return bad(`SshTunnel "${name}" asks for what this version cannot do yet: ${missing.join(', ')}`);
   return { ok: true, tunnel };
 };
 
