@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -8,7 +9,7 @@ import { freePort } from '../support/port.ts';
 import { signal } from '../support/processes.ts';
 import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
 import { type Resident, startResident } from '../support/resident.ts';
-import { startSshd } from '../support/sshd.ts';
+import { makeKey, startSshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
 
 const promtooled = itWith(promtoolMissing);
@@ -210,6 +211,73 @@ describe('the resident supervisor', () => {
     const [recovery] = await until('the recovery', () => told(/^connected: bytes go round again/));
     expect(recovery).toMatchObject({ level: 'info', attempts: expect.any(Number), downMs: expect.any(Number) });
     expect(recovery?.['attempts']).toBeGreaterThanOrEqual(6);
+  });
+
+  it('replaces a connection that has lived for AUTOSSH_MAXLIFETIME, and bytes go on', async () => {
+    const { sshd, port, spec } = await world();
+    const resident = keep(await startResident(sshd, { ...spec, env: { AUTOSSH_MAXLIFETIME: '3' } }));
+    await connected(resident);
+    const first = await until('ssh', () => resident.ssh());
+    await resident.shows('the third connection', ({ connected, sshStarts }) => connected && sshStarts > 2);
+    expect((await until('ssh', () => resident.ssh())).pid).not.toBe(first.pid);
+    await through(port);
+    const again = resident.log().filter(({ msg }) => msg === 'starting again');
+    expect(new Set(again.map(({ why }) => why))).toEqual(new Set(['lifetime']));
+    const [started, next] = resident.log().filter(({ msg }) => msg === 'ssh started');
+    expect(Date.parse(String(next?.['time'])) - Date.parse(String(started?.['time']))).toBeGreaterThan(2_900);
+    // It is no failure, and nobody is told of one.
+    expect(await resident.status()).toMatchObject({ disconnects: 0, reason: null });
+  });
+
+  it('is alive without heartbeats for livenessDeadlineSeconds and no longer', async () => {
+    const { sshd, spec } = await world();
+    const heartbeat = { ...spec.heartbeat, livenessDeadlineSeconds: 5 };
+    const resident = keep(await startResident(sshd, { ...spec, heartbeat }));
+    await connected(resident);
+    const alive = async () => (await resident.get('/livez')).status === 200;
+    expect(await alive()).toBe(true);
+    await sshd.kill();
+    await resident.shows('the failure', ({ reason }) => reason === 'ConnectionRefused');
+    await until('the deadline', async () => !(await alive()));
+    const { lastHeartbeat } = await resident.status();
+    expect(Date.now() - Date.parse(String(lastHeartbeat))).toBeGreaterThan(5_000);
+    expect((await resident.get('/livez')).body).toBe('no heartbeat for 5 s\n');
+    await sshd.restart();
+    await connected(resident);
+    expect(await alive()).toBe(true);
+  });
+
+  it('says of a tunnel that trusts every host key that it does', async () => {
+    const { sshd, spec } = await world();
+    const ssh = { knownHosts: { insecureSkipVerify: true } };
+    const resident = keep(
+      await startResident(sshd, { ...spec, ssh }, { files: { 'known-hosts/target/known_hosts': null } }),
+    );
+    const insecure = async () =>
+      /^autossh_insecure_host_key\{.*\} (\d)$/m.exec((await resident.get('/metrics')).body)?.[1];
+    await connected(resident);
+    expect(await insecure()).toBe('1');
+    resident.put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
+    resident.configure(spec);
+    await resident.shows('the next connection', (status) => status.connected && status.sshStarts === 2);
+    expect(await insecure()).toBe('0');
+  });
+
+  it('knows a server by the authority that certified its host key, and no other', async () => {
+    const { sshd, spec } = await world();
+    const [ca, other] = [join(sshd.dir, 'ca'), join(sshd.dir, 'other_ca')] as const;
+    for (const key of [ca, other]) makeKey(key);
+    const certify = ['-q', '-s', ca, '-I', 'host', '-h', '-n', sshd.host, `${sshd.hostKey}.pub`];
+    execFileSync('ssh-keygen', certify);
+    await sshd.restart({ config: [`HostCertificate ${sshd.hostKey}-cert.pub`] });
+    const trusted = (key: string) =>
+      `@cert-authority [${sshd.host}]:${sshd.port} ${readFileSync(`${key}.pub`, 'utf8')}`;
+    const files = { 'known-hosts/target/known_hosts': trusted(other) };
+    const resident = keep(await startResident(sshd, spec, { files }));
+    await resident.shows('the refusal', ({ reason }) => reason === 'HostKeyUnknown');
+    expect((await resident.status()).connected).toBe(false);
+    resident.put('known-hosts/target/known_hosts', trusted(ca));
+    await connected(resident);
   });
 
   it('suspends and resumes', async () => {
