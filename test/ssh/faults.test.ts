@@ -70,6 +70,21 @@ describe.concurrent('faults', () => {
     await flows(at, autossh.stderr);
   });
 
+  it('AUTOSSH_PORT=auto, which wins over -M: a loop over the control socket, and over that of the next ssh', async (context) => {
+    const { autossh, at, ssh } = await open(context, { monitor: '0', env: { AUTOSSH_PORT: 'auto' } });
+    const loop = /heartbeat: loop through port \d+ of the server/;
+    await autossh.said(loop);
+    await autossh.said(/connection ok/);
+    const from = autossh.lines().length;
+    signal(ssh, 'SIGSTOP');
+    await autossh.said(/port down, restarting ssh/, from);
+    await autossh.nextSsh(ssh);
+    await flows(at, autossh.stderr);
+    await autossh.said(loop, from);
+    const again = autossh.lines().findLastIndex((line) => /starting ssh/.test(line));
+    await autossh.said(/connection ok/, again);
+  });
+
   it('SIGTERM while ssh hangs ends both within the grace', async (context) => {
     const { autossh, ssh } = await open(context, { env: { AUTOSSH_POLL: '600' } });
     signal(ssh, 'SIGSTOP');

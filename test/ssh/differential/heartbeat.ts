@@ -56,6 +56,10 @@ export const HEARTBEAT: readonly Scenario[] = [
     'monitor-port-taken': gaveUpTheLoop,
   }),
   down('loop: the way out is closed', loop, 'closing', { 'monitor-port-taken': gaveUpTheLoop }),
+  {
+    ...down('loop: the whole network timeout', loop, 'silent'),
+    env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '30', AUTOSSH_MAXSTART: '1' },
+  },
   down('echo: nothing comes back', echo, 'silent'),
   down('echo: something else comes back', echo, 'garbled echo', { 'one-line-per-message': oneLine }),
   // When the kernel tells of the closed connection, before or after the bytes have left, is chance.

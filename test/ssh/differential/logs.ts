@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { all, logFrom } from './differences.ts';
 import type { Observation, Run, Scenario } from './scenario.ts';
@@ -61,6 +61,14 @@ export const LOGS: readonly Scenario[] = [
       await run.over();
       return [...new Set(minutesOff(join(run.work, 'log')))];
     },
+  },
+  {
+    id: 'a log file that is there already',
+    args: ARGS,
+    env: { AUTOSSH_LOGFILE: 'log' },
+    ssh: ['exit 3'],
+    prepare: async ({ work }) =>
+      writeFileSync(join(work, 'log'), '2008/01/02 03:04:05 autossh[1]: from an earlier run\n'),
   },
   {
     id: 'syslog',
