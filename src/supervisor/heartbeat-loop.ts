@@ -4,6 +4,7 @@ import { debug } from '../tunnel/log-line.ts';
 import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import type { ChannelOptions } from './heartbeat-options.ts';
+import { pingHeartbeat } from './heartbeat-ping.ts';
 import { awaitBack, comesBack, listenForBack } from './loop-back.ts';
 import { dial, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
@@ -59,6 +60,17 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
     return null;
   };
 
+  /**
+   * Until the server has answered for every remote forward of ssh's command line: it answers in order, so a refusal that is asked for now
+   * comes after them. One that is added sooner has ssh read their names from memory that it has freed (OpenSSH 9.2,
+   * ssh_confirm_remote_forward): it would end for, or warn of, a port that nobody asked for.
+   */
+  const allAnswered = async (signal: AbortSignal): Promise<void> => {
+    const ping = pingHeartbeat(options, `${tag}-first`);
+    await ping.beat(signal);
+    await ping.leave?.(signal);
+  };
+
   const goRound = async (through: Server, signal: AbortSignal): Promise<Beat> => {
     const { timeoutMs } = options;
     const started = performance.now();
@@ -91,6 +103,7 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
     open: async (signal) => {
       await loggedIn(control, signal);
       server ??= await listenForBack(echo);
+      await allAnswered(signal);
       await setUp(signal);
     },
     beat: async (signal) => {

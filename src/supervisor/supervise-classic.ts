@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import type { Sink } from '../telemetry/sink.ts';
 import { classicLines } from '../tunnel/classic-lines.ts';
 import { remoteForwardFailure } from '../tunnel/failure.ts';
+import { ForwardsThatWorked } from '../tunnel/forwards-that-worked.ts';
 import { error, info, type LogLine } from '../tunnel/log-line.ts';
 import type { Event, Now, Tunnel } from '../tunnel/machine.ts';
 import { type Monitor, monitorForwards } from '../tunnel/monitor.ts';
@@ -43,7 +44,7 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
   const env = agent.socket === null ? options.env : { ...options.env, SSH_AUTH_SOCK: agent.socket };
   const isTyping = !background && process.stdin.isTTY === true;
   const relay = createStderrRelay(options.stderr);
-  const forwards = new RefusedForwards();
+  const forwards = new ForwardsThatWorked();
   let { monitor } = options;
   if (monitor.method === 'Auto' && command.ownControlSocket) {
     log(info('heartbeat off: the command line names a control socket of its own; -M port has one of autossh'));
@@ -130,7 +131,8 @@ export const superviseClassic = async (options: ClassicOptions): Promise<number>
       const { pid } = running.tunnel();
       setTimeout(() => {
         if (running.tunnel().pid !== pid || running.tunnel().state === 'Ending') return;
-        log(info(`remote forwarding of port ${port} worked before and was refused now, restarting ssh`));
+        const which = port < 0 || port > 65_535 ? 'a port' : `port ${port}`;
+        log(info(`remote forwarding of ${which} worked before and was refused now, restarting ssh`));
         running.dispatch({ type: 'restart', why: 'remoteForward' });
       }, REFUSED_AGAIN_MS);
     },
@@ -164,32 +166,3 @@ const safely = (make: () => Heartbeat, log: (line: LogLine) => void): Heartbeat 
     return noHeartbeat;
   }
 };
-
-/** Which remote forwards were refused in this run of ssh, and which had worked in an earlier one. */
-class RefusedForwards {
-  #stood = false;
-  #now = new Set<number>();
-  /** Refused in every run so far that stood; null until there was one. */
-  #never: Set<number> | null = null;
-
-  /** This run has a connection, so that the server has answered for every forward. */
-  stand(): void {
-    this.#stood = true;
-  }
-
-  next(): void {
-    if (this.#stood) this.#never = new Set([...this.#now].filter((port) => this.#never?.has(port) ?? true));
-    this.#stood = false;
-    this.#now = new Set();
-  }
-
-  /** Notes a refusal; true when the forward had worked before. */
-  refused(port: number): boolean {
-    this.#now.add(port);
-    return this.#never !== null && !this.#never.has(port);
-  }
-
-  anyWorked(): boolean {
-    return this.#never !== null;
-  }
-}

@@ -175,7 +175,7 @@ const inContext = (reason: Reason, { connected, remoteForwardWorkedBefore }: End
 
 /** The port of a remote forward that the server refused, if the line says so; null for any other line. */
 export const remoteForwardFailure = (line: string): number | null => {
-  const port = /^(?:Error|Warning): remote port forwarding failed for listen port (\d+)/.exec(line)?.[1];
+  const port = /^(?:Error|Warning): remote port forwarding failed for listen port (-?\d+)/.exec(line)?.[1];
   return port === undefined ? null : Number(port);
 };
 

@@ -11,11 +11,13 @@ import { playManifest } from './manifest.ts';
 
 /**
  * The drop-in on one machine: a private sshd, a service that only it reaches, a tunnel kept by our `autossh`, and four ways to
- * break it. Every recovery is proven by bytes that went through the forward. Then a manifest without a cluster (manifest.ts), which
- * `--keep` leaves running to play with.
+ * break it. Every recovery is proven by bytes that went through the forward. Then a manifest without a cluster (manifest.ts).
+ * `--keep` leaves both running to play with.
  */
 const { values: options } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
 const POLL_SECONDS = 3;
+/** What stays while the manifest is played does not beat aloud. */
+let hasTheStage = true;
 const GREETING = 'hello from behind the bastion\n';
 
 type Stage = { sshd: Sshd; service: Server; relay: Relay; local: number; command: string[] };
@@ -33,32 +35,44 @@ const main = async (): Promise<void> => {
   say(`   $ AUTOSSH_POLL=${POLL_SECONDS} AUTOSSH_DEBUG=1 ${stage.command.join(' ')}`);
   const autossh = startAutossh(stage);
   try {
-    await bytesGoThrough(stage.local, autossh);
-    say(
-      `   -> up: GET http://127.0.0.1:${stage.local}/ answered ${seconds(performance.now() - started)} after the start`,
-    );
-
-    title(`Heartbeats: every ${POLL_SECONDS} s a text out through the server and back`);
-    const beats = () => autossh.lines.filter((line) => line.includes('connection ok')).length;
-    await until('two heartbeats', () => beats() >= 2, { state: () => autossh.lines.join('\n') });
-
-    const results = [
-      await recover('ssh ended by SIGTERM', stage, autossh, (ssh) => signal(ssh, 'SIGTERM')),
-      await recover('ssh killed by SIGKILL', stage, autossh, (ssh) => signal(ssh, 'SIGKILL')),
-      await recover('ssh frozen by SIGSTOP', stage, autossh, (ssh) => signal(ssh, 'SIGSTOP')),
-      await recover('path cut, nobody told', stage, autossh, () => stage.relay.blackHole()),
-    ];
-    title('Recovered');
-    for (const { fault, ms } of results)
-      say(`   ${fault.padEnd(24)} bytes through the tunnel again after ${seconds(ms)}`);
-    say(
-      `   A death is seen at once; a silent stall by the next heartbeat (every ${POLL_SECONDS} s, here with 1.5 s to answer).`,
-    );
-    say('   A frozen ssh gets 5 s more to follow SIGTERM before it is killed.');
+    await breakIt(stage, autossh, started);
+    if (options.keep) {
+      title('It stays, until all of it ends. Try, in another terminal:');
+      say(
+        `   curl http://127.0.0.1:${stage.local}/          # through the tunnel of autossh, pid ${autossh.child.pid}`,
+      );
+      hasTheStage = false;
+      await playManifest(options);
+    }
   } finally {
     await end(stage, autossh);
   }
-  await playManifest(options);
+  if (!options.keep) await playManifest(options);
+};
+
+const breakIt = async (stage: Stage, autossh: Autossh, started: number): Promise<void> => {
+  await bytesGoThrough(stage.local, autossh);
+  say(
+    `   -> up: GET http://127.0.0.1:${stage.local}/ answered ${seconds(performance.now() - started)} after the start`,
+  );
+
+  title(`Heartbeats: every ${POLL_SECONDS} s a text out through the server and back`);
+  const beats = () => autossh.lines.filter((line) => line.includes('connection ok')).length;
+  await until('two heartbeats', () => beats() >= 2, { state: () => autossh.lines.join('\n') });
+
+  const results = [
+    await recover('ssh ended by SIGTERM', stage, autossh, (ssh) => signal(ssh, 'SIGTERM')),
+    await recover('ssh killed by SIGKILL', stage, autossh, (ssh) => signal(ssh, 'SIGKILL')),
+    await recover('ssh frozen by SIGSTOP', stage, autossh, (ssh) => signal(ssh, 'SIGSTOP')),
+    await recover('path cut, nobody told', stage, autossh, () => stage.relay.blackHole()),
+  ];
+  title('Recovered');
+  for (const { fault, ms } of results)
+    say(`   ${fault.padEnd(24)} bytes through the tunnel again after ${seconds(ms)}`);
+  say(
+    `   A death is seen at once; a silent stall by the next heartbeat (every ${POLL_SECONDS} s, here with 1.5 s to answer).`,
+  );
+  say('   A frozen ssh gets 5 s more to follow SIGTERM before it is killed.');
 };
 
 const setStage = async (): Promise<Stage> => {
@@ -88,7 +102,8 @@ const startAutossh = ({ command }: Stage): Autossh => {
   const lines: string[] = [];
   const splitter = new LineSplitter((line) => {
     lines.push(line);
-    if (isTelling(line)) say(`   ${new Date().toISOString().slice(11, 23)} ${line}`);
+    if (isTelling(line) && (hasTheStage || !line.includes('connection ok')))
+      say(`   ${new Date().toISOString().slice(11, 23)} ${line}`);
   });
   child.stderr?.on('data', (chunk: Buffer) => splitter.push(chunk));
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));

@@ -95,7 +95,7 @@ export const playManifest = async ({ keep }: { keep: boolean }): Promise<void> =
       say(`   curl http://127.0.0.1:${second}/          # through the tunnel`);
       say(`   xdg-open ${line['page']}          # the page, or curl ${line['page']}status`);
       say(`   $EDITOR ${file}   # changes are applied when you save`);
-      say('   Ctrl-C here ends it.');
+      say('   Ctrl-C here ends all of it.');
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve);
         process.once('SIGTERM', resolve);

@@ -22,6 +22,7 @@ const SSH_TESTS = {
   iptables: 'iptables',
   logger: 'bsdutils',
   socat: 'socat',
+  git: 'git',
   script: 'bsdutils',
   promtool: 'prometheus',
   'chromium-headless-shell': 'chromium-headless-shell',
@@ -29,7 +30,7 @@ const SSH_TESTS = {
 };
 /** A process's time of day that a test can set. */
 const CLOCK = { [`${LIB}/faketime/libfaketime.so.1`]: 'libfaketime' };
-const API = { etcd: 'etcd-server' };
+const API = { etcd: 'etcd-server', openssl: 'openssl' };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
 const NODE = {
   ...API,
@@ -49,11 +50,11 @@ const tasks = {
   demo: { needs: { ...SSH, ...NODE }, run: [['test/support/build.ts'], ['test/demo/cluster.ts']] },
   'demo:local': { needs: SSH, run: [['test/support/build.ts'], ['test/demo/local.ts']] },
   soak: {
-    needs: { ...SSH_TESTS, etcd: NODE.etcd },
+    needs: { ...SSH_TESTS, ...API },
     run: [['test/support/build.ts'], ['test/soak/run-tunnel.ts'], ['test/soak/run.ts']],
   },
   'soak:tunnel': { needs: SSH_TESTS, run: [['test/support/build.ts'], ['test/soak/run-tunnel.ts']] },
-  'soak:operator': { needs: { etcd: NODE.etcd }, run: [['test/support/build.ts'], ['test/soak/run.ts']] },
+  'soak:operator': { needs: API, run: [['test/support/build.ts'], ['test/soak/run.ts']] },
   bench: {
     needs: { ...SSH_TESTS, ...API },
     run: [
@@ -131,7 +132,7 @@ function installDebian(needs) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (...args) =>
     spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: ['ignore', 'inherit', 'inherit'],
       env,
     });
   const install = (names) => apt('install', '-y', '--no-install-recommends', ...names).status === 0;
