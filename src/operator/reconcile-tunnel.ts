@@ -9,6 +9,7 @@ import { type KubeObject, makeKey, splitKey } from '../kube/object.ts';
 import { PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
 import { askAgainAfterMs, lookLaterMs, lookSoonMs } from './ask-again.ts';
+import { atMost } from './at-most.ts';
 import { type Heard, hear, isStarting } from './hear.ts';
 import { readStatus } from './read-status.ts';
 import type { Refusals } from './refusals.ts';
@@ -175,6 +176,9 @@ const touch = async (
   }
 };
 
+/** Of one tunnel. Thousands of silent pods, 2 s each, still fit into the 120 s of a reconciliation; as many sockets would not. */
+const ASKED_AT_ONCE = 64;
+
 /** What the pods of a tunnel say, and whether one of them said nothing and is believed for what it said before. */
 const lookAtAll = async (
   pods: readonly Pod[],
@@ -184,12 +188,10 @@ const lookAtAll = async (
 ): Promise<{ readonly views: readonly PodView[]; readonly isSilent: boolean }> => {
   const { name } = splitKey(key);
   const former = heard.get(key);
-  const looks = await Promise.all(
-    pods.map(async (pod) => {
-      const uid = pod.metadata.uid ?? '';
-      return { uid, ...(await lookAt(pod, name, former?.get(uid), now, signal)) };
-    }),
-  );
+  const looks = await atMost(ASKED_AT_ONCE, pods, async (pod) => {
+    const uid = pod.metadata.uid ?? '';
+    return { uid, ...(await lookAt(pod, name, former?.get(uid), now, signal)) };
+  });
   // A question that was broken off is no silence.
   signal.throwIfAborted();
   const known = looks.flatMap(({ uid, last }): [string, Heard][] => (last === null ? [] : [[uid, last]]));

@@ -25,7 +25,7 @@ import { reconcileTunnel, type TunnelObject } from './reconcile-tunnel.ts';
 import { createRefusals } from './refusals.ts';
 import { FIELD_MANAGER, MANAGED_BY, SSH_TUNNELS } from './resource.ts';
 import { type ConfigMap, isProvided } from './tunnel-config-map.ts';
-import { type Pod, trimPod, tunnelNamesOf } from './tunnel-pod.ts';
+import { hasNews, type Pod, trimPod, tunnelNamesOf } from './tunnel-pod.ts';
 
 export type ControllerSettings = {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -176,7 +176,10 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         concurrency: 4,
         sources: [
           source(tunnels, { keysOf: (tunnel) => [keyOf(tunnel)], changed: hasNewWork }),
-          source(pods, { keysOf: (pod) => tunnelNamesOf(pod).map((name) => makeKey(name, pod.metadata.namespace)) }),
+          source(pods, {
+            keysOf: (pod) => tunnelNamesOf(pod).map((name) => makeKey(name, pod.metadata.namespace)),
+            changed: hasNews,
+          }),
           source(configMaps, { keysOf: ownersOf, settled: (configMap) => isProvided(configMap, tunnels.store) }),
         ],
         reconcile: (key, context) => reconcileTunnel(key, context, cluster),

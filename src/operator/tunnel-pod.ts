@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { CONFIG_ANNOTATION_PREFIX, containerName, TUNNEL_ANNOTATION_PREFIX } from '../api/names.ts';
 import type { KubeObject } from '../kube/object.ts';
 
@@ -15,6 +16,7 @@ export type Pod = KubeObject & {
     readonly podIP?: string;
     readonly initContainerStatuses?: readonly {
       readonly name: string;
+      readonly ready?: boolean;
       readonly state?: { readonly running?: { readonly startedAt?: string } };
     }[];
   };
@@ -57,9 +59,11 @@ export const trimPod = ({ metadata, spec, status }: Pod): Pod => {
           status: defined({
             phase,
             podIP,
-            initContainerStatuses: statuses.map(({ name, state }) =>
+            initContainerStatuses: statuses.map(({ name, ready, state }) =>
               defined({
                 name,
+                // For hasNews: the sidecar's own word on its connection.
+                ready,
                 state: state?.running && { running: defined({ startedAt: state.running.startedAt }) },
               }),
             ),
@@ -67,6 +71,17 @@ export const trimPod = ({ metadata, spec, status }: Pod): Pod => {
         }),
   };
 };
+
+/**
+ * Whether an update of a trimmed pod is worth a look at its tunnels: pods are updated for many reasons, and each look asks all pods of
+ * a tunnel.
+ */
+export const hasNews = (now: Pod, old: Pod): boolean => !isDeepStrictEqual(unversioned(now), unversioned(old));
+
+const unversioned = ({ metadata, ...rest }: Pod): Pod => ({
+  ...rest,
+  metadata: { ...metadata, resourceVersion: '' },
+});
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 const defined = <T extends object>(object: T): Defined<T> =>

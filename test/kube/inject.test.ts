@@ -10,8 +10,10 @@ import {
   answerReview,
   parseReview,
 } from '../../src/kube/admission-review.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
 import { createPodAdmission } from '../../src/operator/admission.ts';
 import type { Container, Pod } from '../../src/operator/pod.ts';
+import { planOf } from '../../src/operator/tunnel-plan.ts';
 import { issue, makeAuthority } from '../support/cluster/certs.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { type Manifest, manifests } from '../support/manifests.ts';
@@ -73,9 +75,7 @@ describe('injected pods on a real API server that enforces the restricted Pod Se
     };
     return podAsking(names, { containers: [{ name: 'app', image: 'app:1', securityContext }], ...spec });
   };
-  const sidecars = manifests('accepted').filter(
-    ({ object }) => (object as { spec: { mode?: string } }).spec.mode !== 'Gateway',
-  );
+  const sidecars = manifests('accepted').filter(({ object }) => planOf(object as KubeObject).refusal === null);
 
   it.each(sidecars.map((one) => [one.name, one] as const))(
     'are admitted with the tunnel %s',

@@ -77,6 +77,17 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
   };
   const nameOf = (name: string) => place(configMapName(name));
 
+  /** With a sidecar that has run for long; it is not on the server. */
+  const podAt = (name: string, tunnel: string, port: number): Pod => {
+    const container = containerName(tunnel);
+    const running = { startedAt: new Date(Date.now() - 3_600_000).toISOString() };
+    return {
+      metadata: { ...place(name), uid: name },
+      spec: { initContainers: [{ name: container, args: ['sidecar', '--http-port', String(port)] }] },
+      status: { podIP: '127.0.0.1', initContainerStatuses: [{ name: container, state: { running } }] },
+    };
+  };
+
   it('makes two requests, and a second time none that was answered before', async () => {
     const { reconcile, accepted, configMaps } = await prepare('once');
     await reconcile();
@@ -171,13 +182,7 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     await once(sidecar, 'listening');
     try {
       const { port } = sidecar.address() as AddressInfo;
-      const container = containerName('quiet');
-      const running = { startedAt: new Date(Date.now() - 3_600_000).toISOString() };
-      const pod: Pod = {
-        metadata: { ...place('app'), uid: 'pod-1' },
-        spec: { initContainers: [{ name: container, args: ['sidecar', '--http-port', String(port)] }] },
-        status: { podIP: '127.0.0.1', initContainerStatuses: [{ name: container, state: { running } }] },
-      };
+      const pod = podAt('app', 'quiet', port);
       let pods: readonly Pod[] = [pod];
       let now = Date.now();
       const { reconcile, cluster, condition, warnings } = await prepare('quiet', {
@@ -208,6 +213,32 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
       await reconcile();
       expect(cluster.heard.size).toBe(0);
       expect(warnings).toEqual([]);
+    } finally {
+      sidecar.close();
+    }
+  });
+
+  it('asks all pods of a tunnel, and never more than 64 at once', async () => {
+    let now = 0;
+    let most = 0;
+    const sidecar = createServer((_, response) => {
+      most = Math.max(most, ++now);
+      // Late, so that whoever is asked at the same time has come until then.
+      setTimeout(() => {
+        now--;
+        response.end(JSON.stringify({ connected: true, suspended: false, reason: null, generation: 1 }));
+      }, 300);
+    });
+    sidecar.listen(0, '127.0.0.1');
+    await once(sidecar, 'listening');
+    try {
+      const { port } = sidecar.address() as AddressInfo;
+      const pods = Array.from({ length: 150 }, (_, index) => podAt(`app-${index}`, 'many', port));
+      const { reconcile, condition } = await prepare('many', { podsOf: () => pods });
+      await reconcile();
+      expect(await condition('Connected')).toMatchObject({ status: 'True', message: 'All 150 pods are connected.' });
+      expect(most).toBeLessThanOrEqual(64);
+      expect(most).toBeGreaterThan(1);
     } finally {
       sidecar.close();
     }

@@ -1,5 +1,5 @@
-import { expect, it } from 'vitest';
-import { isLive, type Pod, sidecarIn, trimPod, tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
+import { describe, expect, it } from 'vitest';
+import { hasNews, isLive, type Pod, sidecarIn, trimPod, tunnelNamesOf } from '../../src/operator/tunnel-pod.ts';
 
 const pod = (more: Partial<Pod> = {}): Pod => ({
   apiVersion: 'v1',
@@ -63,7 +63,7 @@ it('keeps of a pod what it looks at, and nothing else', () => {
     status: {
       ...status,
       conditions: [{ type: 'Ready' }],
-      initContainerStatuses: [{ ...running, imageID: 'sha256:1' }, { name: 'migrate' }],
+      initContainerStatuses: [{ ...running, imageID: 'sha256:1', restartCount: 1 }, { name: 'migrate' }],
     },
   };
   expect(trimPod(whole)).toEqual(kept);
@@ -77,4 +77,38 @@ it('keeps of a pod what it looks at, and nothing else', () => {
 it('keeps of a pod that asks for no tunnel only who it is', () => {
   const left = { ...pod(), metadata: { name: 'p', annotations: {} } };
   expect(trimPod(left)).toEqual({ metadata: { name: 'p', annotations: {} } });
+});
+
+describe('an update of a pod', () => {
+  const whole: Pod = pod({ status: { phase: 'Running', podIP: '10.0.0.1', initContainerStatuses: [running] } });
+  const status = whole.status ?? {};
+  const annotations = whole.metadata.annotations ?? {};
+  const changed = (more: object): Pod => ({ ...whole, ...more }) as Pod;
+  it.each<[string, boolean, Pod]>([
+    ['of nothing but its version', false, changed({ metadata: { ...whole.metadata, resourceVersion: '8' } })],
+    ['of labels', false, changed({ metadata: { ...whole.metadata, labels: { a: 'b' } } })],
+    ['of the conditions', false, changed({ status: { ...status, conditions: [{ type: 'Ready', status: 'True' }] } })],
+    ["of the app's container", false, changed({ status: { ...status, containerStatuses: [{ name: 'app' }] } })],
+    ['of the tunnels it asks for', true, changed({ metadata: { ...whole.metadata, annotations: { other: '' } } })],
+    [
+      'of the mark of its configuration',
+      true,
+      changed({ metadata: { ...whole.metadata, annotations: { ...annotations, 'config.autossh.dev/a': 'x' } } }),
+    ],
+    ['of its address', true, changed({ status: { ...status, podIP: '10.0.0.2' } })],
+    ['of its phase', true, changed({ status: { ...status, phase: 'Succeeded' } })],
+    ['of its end', true, changed({ metadata: { ...whole.metadata, deletionTimestamp: '2026-01-02T03:04:05Z' } })],
+    [
+      "of the sidecar's readiness",
+      true,
+      changed({ status: { ...status, initContainerStatuses: [{ ...running, ready: true }] } }),
+    ],
+    [
+      "of the sidecar's start",
+      true,
+      changed({ status: { ...status, initContainerStatuses: [{ name: 'autossh-a', state: {} }] } }),
+    ],
+  ])('%s: news for its tunnels: %s', (_, expected, now) => {
+    expect(hasNews(trimPod(now), trimPod(whole))).toBe(expected);
+  });
 });
