@@ -155,7 +155,9 @@ const LINES_OF_A_SECOND_START = [
 /** The first ssh is ended as soon as it says that the port is taken; the second has a heartbeat over its control socket. */
 function usesAnotherPort(original: Observation): Observation {
   const [first = []] = original.starts;
-  const ask = ['-F', 'none', '-S', 'PRIVATE/ctl', '-O', 'forward'];
+  const asks = (verb: string) => ['-F', 'none', '-S', 'PRIVATE/ctl', '-O', verb];
+  // Its answer comes after those for the forwards of the command line.
+  const first = ['-L', 'PRIVATE/ping-first:127.0.0.1:1', 'x'];
   return {
     ...original,
     starts: [
@@ -166,8 +168,10 @@ function usesAnotherPort(original: Observation): Observation {
         ),
         ...first.slice(4),
       ],
-      [...ask, '-R', '127.0.0.1:0:PRIVATE/echo', 'x'],
-      [...ask, '-L', 'PRIVATE/out:127.0.0.1:CHOSEN', 'x'],
+      [...asks('forward'), ...first],
+      [...asks('cancel'), ...first],
+      [...asks('forward'), '-R', '127.0.0.1:0:PRIVATE/echo', 'x'],
+      [...asks('forward'), '-L', 'PRIVATE/out:127.0.0.1:CHOSEN', 'x'],
     ],
     stderr: ['Warning: remote port forwarding failed for listen port PORT\r'],
     log: [
