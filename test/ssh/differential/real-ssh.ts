@@ -157,7 +157,7 @@ function usesAnotherPort(original: Observation): Observation {
   const [first = []] = original.starts;
   const asks = (verb: string) => ['-F', 'none', '-S', 'PRIVATE/ctl', '-O', verb];
   // Its answer comes after those for the forwards of the command line.
-  const first = ['-L', 'PRIVATE/ping-first:127.0.0.1:1', 'x'];
+  const barrier = ['-L', 'PRIVATE/ping-first:127.0.0.1:1', 'x'];
   return {
     ...original,
     starts: [
@@ -168,8 +168,8 @@ function usesAnotherPort(original: Observation): Observation {
         ),
         ...first.slice(4),
       ],
-      [...asks('forward'), ...first],
-      [...asks('cancel'), ...first],
+      [...asks('forward'), ...barrier],
+      [...asks('cancel'), ...barrier],
       [...asks('forward'), '-R', '127.0.0.1:0:PRIVATE/echo', 'x'],
       [...asks('forward'), '-L', 'PRIVATE/out:127.0.0.1:CHOSEN', 'x'],
     ],
