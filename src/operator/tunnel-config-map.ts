@@ -5,7 +5,6 @@ import type { KubeClient } from '../kube/client.ts';
 import { controllerOf, type KubeObject, makeKey } from '../kube/object.ts';
 import { CONFIG_MAPS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
-import { configHash } from './config-hash.ts';
 import { FIELD_MANAGER, MANAGED_BY } from './resource.ts';
 import type { Refusal } from './status.ts';
 import { planOf, type TunnelPlan } from './tunnel-plan.ts';
@@ -77,7 +76,7 @@ const isAs = (existing: ConfigMap, wanted: ConfigMap): boolean => {
     owner !== undefined &&
     isDeepStrictEqual({ ...owner, blockOwnerDeletion: undefined }, { ...ours, blockOwnerDeletion: undefined }) &&
     hasLabelsOf(existing, wanted) &&
-    configHash(existing.data ?? {}) === configHash(wanted.data ?? {})
+    isDeepStrictEqual(existing.data ?? {}, wanted.data)
   );
 };
 

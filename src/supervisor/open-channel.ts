@@ -49,11 +49,7 @@ export const openChannel = ({ control, target, ping, path }: TargetOptions): Tar
 
   return {
     open: (timeoutMs, signal) =>
-      'path' in target
-        ? byListener(timeoutMs, signal)
-        : control
-            .channel(endpointText(target), timeoutMs, signal)
-            .catch((problem: unknown): ChannelAnswer => ({ is: 'Silent', problem: errorText(problem) })),
+      'path' in target ? byListener(timeoutMs, signal) : control.channel(endpointText(target), timeoutMs, signal),
     leave: async (timeoutMs, signal) => {
       if (isThere) await control.cancel(way, timeoutMs, signal);
     },

@@ -18,6 +18,7 @@ import { parseSshTunnel } from '../../src/api/parse.ts';
 import { createInformer } from '../../src/kube/informer.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, PODS, pathOf } from '../../src/kube/resource.ts';
+import { atMost } from '../../src/operator/at-most.ts';
 import { configHash } from '../../src/operator/config-hash.ts';
 import type { TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
 import { MANAGED_BY, SSH_TUNNELS } from '../../src/operator/resource.ts';
@@ -166,7 +167,7 @@ const rates = async () => {
 };
 
 const makeTunnels = async (): Promise<void> => {
-  await each(indexes, 8, (index) =>
+  await atMost(8, indexes, (index) =>
     client.create<TunnelObject>(SSH_TUNNELS, {
       apiVersion: API_VERSION,
       kind: KIND,
@@ -335,7 +336,7 @@ const idleness = async () => {
 
 const residentMemory = async () => {
   console.log(`making ${PODS_IN_ALL} pods …`);
-  await each(Array.from({ length: PODS_IN_ALL }), 24, (_, index) => client.create(PODS, podOf(index)));
+  await atMost(24, [...Array(PODS_IN_ALL).keys()], (index) => client.create(PODS, podOf(index)));
   const operator = await startOperator(server);
   try {
     const perTunnel = Math.floor(PODS_IN_ALL / TUNNELS);
@@ -384,15 +385,6 @@ const podOf = (index: number): KubeObject & { spec: object } => {
       containers: [{ name: 'app', image: 'shop:1', env }],
     },
   };
-};
-
-/** All of them, so many at a time. */
-const each = async <T>(items: readonly T[], atOnce: number, work: (item: T, index: number) => Promise<unknown>) => {
-  const entries = items.entries();
-  const worker = async () => {
-    for (const [index, item] of entries) await work(item, index);
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
 };
 
 try {

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { containerName, INJECT_LABEL, TUNNEL_ANNOTATION_PREFIX } from '../../src/api/names.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
@@ -13,11 +12,11 @@ import type { TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { startOperator } from '../support/kube/operator.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 const PATIENT = { deadlineMs: 60_000, everyMs: 50 };
 
 describe('the operator, asking pods', () => {
@@ -26,11 +25,7 @@ describe('the operator, asking pods', () => {
   let connection: Connection;
   beforeAll(async () => {
     server = await upApiServer();
-    for (const args of [
-      ['apply', '-f', crd],
-      ['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev'],
-    ])
-      expect((await server.kubectl(args)).code).toBe(0);
+    await establishCrd(server);
     ({ client, connection } = clientOf(readFileSync(server.kubeconfig, 'utf8')));
   });
   afterAll(async () => {

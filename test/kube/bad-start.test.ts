@@ -1,9 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { containerName, INJECT_LABEL, TUNNEL_ANNOTATION_PREFIX } from '../../src/api/names.ts';
 import { upApiServer } from '../support/cluster/index.ts';
+import { CRD, establishCrd } from '../support/kube/crd.ts';
 import { type LogLine, type Operator, startOperator, sumOf, writeKubeconfig } from '../support/kube/operator.ts';
 import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
@@ -11,7 +12,6 @@ import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 const PATIENT = { deadlineMs: 60_000, everyMs: 100 };
 
 describe('the operator, started where something is wrong', () => {
@@ -28,10 +28,7 @@ describe('the operator, started where something is wrong', () => {
     expect(`${code} ${stderr}`, `kubectl ${args.join(' ')}`).toBe('0 ');
     return stdout;
   };
-  const applyCrd = async () => {
-    await kubectl(['apply', '--server-side', '--force-conflicts', '-f', crd]);
-    await kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev']);
-  };
+  const applyCrd = () => establishCrd(server, '--server-side', '--force-conflicts');
   const tunnel = (name: string, namespace: string, spec: unknown = tunnelOf().spec) => ({
     ...{ apiVersion: 'autossh.dev/v1alpha1', kind: 'SshTunnel', metadata: { name, namespace }, spec },
   });
@@ -314,7 +311,7 @@ describe('the operator, started where something is wrong', () => {
   it('says what is wrong with a tunnel that an older schema let in, and serves the others', async () => {
     await applyCrd();
     await kubectl(['create', 'namespace', 'old']);
-    const now = parse(readFileSync(crd, 'utf8'));
+    const now = parse(readFileSync(CRD, 'utf8'));
     const old = structuredClone(now);
     const { properties } = old.spec.versions[0].schema.openAPIV3Schema;
     old.spec.versions[0].schema.openAPIV3Schema = {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import type { KubeClient } from '../../src/kube/client.ts';
@@ -11,13 +11,13 @@ import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { createFakeTime, fakeTimeMissing } from '../support/fake-time.ts';
 import { clientOf } from '../support/kube/client.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { createFaultProxy, type FaultProxy } from '../support/kube/fault-proxy.ts';
 import { type Operator, startOperator, writeKubeconfig } from '../support/kube/operator.ts';
 import { itWith } from '../support/needs.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 const NAMESPACE = 'clock';
 const HOUR = 3600;
 /** 2 s each: together more than the 15 s after which a follower takes a lease that nobody renews. */
@@ -36,11 +36,7 @@ describe('two operators whose time of day jumps', () => {
   let connection: Connection;
   beforeAll(async () => {
     server = await upApiServer();
-    for (const args of [
-      ['apply', '-f', crd],
-      ['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev'],
-    ])
-      expect((await server.kubectl(args)).code).toBe(0);
+    await establishCrd(server);
     ({ client, connection } = clientOf(readFileSync(server.kubeconfig, 'utf8')));
     // Speaks HTTP: the test's API server has a certificate of a minute ago, which an hour before is none yet.
     proxy = await createFaultProxy(server.credentials);

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
@@ -10,13 +10,13 @@ import { configHash } from '../../src/operator/config-hash.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { createFaultProxy, type FaultProxy } from '../support/kube/fault-proxy.ts';
 import { type Operator, startOperator, writeKubeconfig } from '../support/kube/operator.ts';
 import { injected, podAsking } from '../support/pods.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 const TUNNEL = 'orders-db';
 /** What the operator has to write to get from nothing to the end, in this order. */
 const WRITES = ['POST secrets', 'PATCH mutatingwebhookconfigurations', 'POST leases', 'PATCH configmaps', 'PATCH pods'];
@@ -39,11 +39,7 @@ describe('the operator, killed at any of its writes', () => {
   let connection: Connection;
   beforeAll(async () => {
     server = await upApiServer();
-    for (const args of [
-      ['apply', '-f', crd],
-      ['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev'],
-    ])
-      expect((await server.kubectl(args)).code).toBe(0);
+    await establishCrd(server);
     ({ client, connection } = clientOf(readFileSync(server.kubeconfig, 'utf8')));
     proxy = await createFaultProxy(server.credentials);
     kubeconfig = writeKubeconfig(join(server.dir, 'through-proxy'), { server: proxy.url, user: {} });

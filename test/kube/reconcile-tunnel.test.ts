@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { API_VERSION, configMapName, containerName, KIND } from '../../src/api/names.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
@@ -18,10 +17,9 @@ import { type ConfigMap, isProvided } from '../../src/operator/tunnel-config-map
 import type { Pod } from '../../src/operator/tunnel-pod.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { createFaultProxy, type FaultProxy } from '../support/kube/fault-proxy.ts';
 import { tunnelOf } from '../support/tunnels.ts';
-
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 
 describe('the reconciliation of a tunnel, with a cache that lags behind', () => {
   let server: Awaited<ReturnType<typeof upApiServer>>;
@@ -31,11 +29,7 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
   let requests: string[] = [];
   beforeAll(async () => {
     server = await upApiServer();
-    for (const args of [
-      ['apply', '-f', crd],
-      ['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev'],
-    ])
-      expect((await server.kubectl(args)).code).toBe(0);
+    await establishCrd(server);
     proxy = await createFaultProxy(server.credentials);
     ({ client, connection } = clientOf(readFileSync(server.kubeconfig, 'utf8'), { server: proxy.url }));
     proxy.setFault((method, url) => {

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { configMapData } from '../../src/api/hand-over.ts';
 import { parseSshTunnel } from '../../src/api/parse.ts';
@@ -10,6 +9,7 @@ import { configHash } from '../../src/operator/config-hash.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 import { type Watched, watchOperator } from './watch-operator.ts';
@@ -47,7 +47,6 @@ const NAMESPACE = 'soak';
  * 30 s: longer than a lease can be renewed.
  */
 const ORDERLY_ONE_IN = 4;
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 
 /** A load of SshTunnels on the real operator and a real API server that restarts again and again. */
 export const soak = async (options: SoakOptions, say: (line: string) => void): Promise<Figures> => {
@@ -57,13 +56,8 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
   const stop = new AbortController();
   const insist = (what: string, action: () => Promise<unknown>) =>
     until(what, () => action().then(() => true, isNotFound), { deadlineMs: 120_000, everyMs: 200 });
-  const applied = async (...args: string[]) => {
-    const { code, stderr } = await server.kubectl(args);
-    if (code !== 0) throw new Error(stderr);
-  };
   try {
-    await applied('apply', '-f', crd);
-    await applied('wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev');
+    await establishCrd(server);
     await client.create(NAMESPACES, { metadata: { name: NAMESPACE } });
     const operator = await watchOperator(server, NAMESPACE);
     const versions = createInformer<Stored>({ client, resource: CONFIG_MAPS, namespace: NAMESPACE });
