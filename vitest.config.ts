@@ -2,12 +2,13 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * One project per kind of reality a test needs. `unit` is pure logic; `ssh` runs real sshd, ssh and autossh; `kube` a real
- * kube-apiserver; `cluster` a real kubelet. The last three share two cores with real programs, so they run a file at a time.
+ * kube-apiserver; `cluster` a real kubelet. The last three share two cores with real programs, so they run a file at a time, and a test
+ * that fails has a second try, which is told (test/support/second-tries.ts).
  */
 export default defineConfig({
   test: {
     globalSetup: ['test/support/built.ts'],
-    reporters: process.env['CI'] ? ['default'] : ['default'],
+    reporters: ['default', 'test/support/second-tries.ts'],
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 60_000 } },
       {
@@ -16,6 +17,7 @@ export default defineConfig({
           name: 'ssh',
           include: ['test/ssh/**/*.test.ts'],
           testTimeout: 240_000,
+          retry: 1,
           hookTimeout: 120_000,
           fileParallelism: false,
           // Tests that say so run side by side within their file: most of their time is waiting for a timeout.
@@ -29,6 +31,7 @@ export default defineConfig({
           name: 'kube',
           include: ['test/kube/**/*.test.ts'],
           testTimeout: 300_000,
+          retry: 1,
           hookTimeout: 1_800_000,
           fileParallelism: false,
           sequence: { groupOrder: 2 },
@@ -40,6 +43,7 @@ export default defineConfig({
           name: 'cluster',
           include: ['test/cluster/**/*.test.ts'],
           testTimeout: 600_000,
+          retry: 1,
           hookTimeout: 3_600_000,
           fileParallelism: false,
           sequence: { groupOrder: 3 },
