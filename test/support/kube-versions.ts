@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { kubernetesVersion, oldestKubernetesVersion } from './cluster/versions.ts';
+import { kubernetesVersion, newestKubernetesVersion, oldestKubernetesVersion } from './cluster/versions.ts';
 
 /**
- * The suites of the API, of reconciling, of injection and of the chart on the oldest and on the newest kube-apiserver that the harness pins. A
- * version's first run builds it (minutes). Other suites may be named on the command line.
+ * The suites of the API, of reconciling, of injection and of the chart on every version of kube-apiserver that the harness pins, the
+ * oldest and the newest among them. A version's first run builds it (minutes). Other suites may be named on the command line.
  */
 const named = process.argv.slice(2);
 const suites =
   named.length > 0 ? named : ['api', 'reconcile-tunnel', 'inject', 'chart'].map((name) => `test/kube/${name}.test.ts`);
-const results = [oldestKubernetesVersion, kubernetesVersion].map((version) => {
+const results = [oldestKubernetesVersion, kubernetesVersion, newestKubernetesVersion].map((version) => {
   console.log(`--- kube-apiserver ${version}: ${suites.join(' ')}`);
   const { status } = spawnSync(process.execPath, ['test/support/test.ts', '--project', 'kube', ...suites], {
     stdio: 'inherit',

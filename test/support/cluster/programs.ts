@@ -1,4 +1,12 @@
-import { apiServerVersion, corednsVersion, helmVersion, kubernetesVersion, pauseVersion } from './versions.ts';
+import {
+  apiServerVersion,
+  corednsVersion,
+  helmVersion,
+  kubernetesVersion,
+  newestKubernetesVersion,
+  oldestKubernetesVersion,
+  pauseVersion,
+} from './versions.ts';
 
 /** What the harness can get hold of, and how. Pure data: binaries.ts acts on it. */
 export type Program = {
@@ -11,6 +19,13 @@ export type Program = {
     | { kind: 'debian'; package: string };
   /** Seconds of a build on two cores with an empty Go cache: for the progress line, not a limit. */
   estimateSeconds: number;
+};
+
+/** The Go modules that pin a version of Kubernetes, beside this file. */
+const MODULES: Readonly<Record<string, string>> = {
+  [oldestKubernetesVersion]: 'binaries/kubernetes-oldest',
+  [kubernetesVersion]: 'binaries/kubernetes',
+  [newestKubernetesVersion]: 'binaries/kubernetes-newest',
 };
 
 type Built = { version?: string; ask?: readonly string[] };
@@ -33,7 +48,7 @@ function kubernetes(
     accepted: { ask, answer: new RegExp(`\\bv${major}\\.${minor}\\.\\d+\\b`) },
     source: {
       kind: 'module',
-      folder: version === kubernetesVersion ? 'binaries/kubernetes' : 'binaries/kubernetes-oldest',
+      folder: MODULES[version] ?? '',
       package: `k8s.io/kubernetes/cmd/${name}`,
       ldflags: stamped.join(' '),
     },

@@ -7,6 +7,8 @@
 export const kubernetesVersion = 'v1.35.4';
 /** The oldest that the chart takes (kubeVersion); built from binaries/kubernetes-oldest. */
 export const oldestKubernetesVersion = 'v1.30.14';
+/** The newest there was; built from binaries/kubernetes-newest. */
+export const newestKubernetesVersion = 'v1.37.2';
 /** `KUBERNETES_VERSION=v1.30.14`: what API server the tests run on. The rest (kubectl, a node) stays of one version. */
 export const apiServerVersion = chosen(process.env['KUBERNETES_VERSION'] || kubernetesVersion);
 export const helmVersion = 'v4.3.1';
@@ -20,7 +22,7 @@ export const busyboxImage = 'docker.io/library/busybox:stable';
 
 /** A version that is not pinned here would be built of nothing, and a typing error must not test the default in silence. */
 function chosen(version: string): string {
-  const known = [oldestKubernetesVersion, kubernetesVersion];
+  const known = [oldestKubernetesVersion, kubernetesVersion, newestKubernetesVersion];
   if (!known.includes(version))
     throw new Error(`expected KUBERNETES_VERSION to be one of ${known.join(', ')}; got ${JSON.stringify(version)}`);
   return version;
