@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runToItsEnd } from './child.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const node = join(root, 'node_modules', 'node', 'bin', 'node');
@@ -80,16 +81,15 @@ installNodeModules();
 installDebian(chosen.needs);
 for (const [index, command] of chosen.run.entries()) {
   const last = index === chosen.run.length - 1;
-  run(node, last ? [...command, ...rest] : command);
+  await run(node, last ? [...command, ...rest] : command);
 }
 
-function run(command, args) {
+async function run(command, args) {
   const path = `${join(root, 'node_modules', 'node', 'bin')}:${join(root, 'node_modules', '.bin')}:${process.env.PATH}`;
   // npm's own configuration would reach the tests' child processes, which run npm themselves.
   const env = { ...process.env, PATH: path };
-  const done = spawnSync(command, args, { stdio: 'inherit', env });
-  if (done.error) throw done.error;
-  if (done.status !== 0) process.exit(done.status ?? 1);
+  const status = await runToItsEnd(command, args, env);
+  if (status !== 0) process.exit(status);
 }
 
 /** Installs node_modules when the lock file is not the one they were installed from. */
