@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Cluster, upCluster } from '../support/cluster/index.ts';
 import { runsDir } from '../support/cluster/paths.ts';
 import { busybox } from '../support/cluster/pods.ts';
-import { sweep } from '../support/cluster/runs.ts';
+import { marked, sweep } from '../support/cluster/runs.ts';
 import { describeCluster } from '../support/cluster/suite.ts';
 import { type MachineState, machineState, processesWith, tracesOf } from '../support/cluster/traces.ts';
 import { until } from '../support/cluster/until.ts';
@@ -208,6 +208,9 @@ describeCluster('a real node', () => {
     expect(during.cgroups.length).toBeGreaterThan(0);
     expect(during.links.length).toBeGreaterThan(0);
     expect(processesWith(marker)).not.toEqual([]);
+    // What its programs leave in the folder for temporary files goes with the run.
+    for (const pid of marked(cluster.dir))
+      expect(environmentOf(pid)).toEqual(expect.arrayContaining([`TMPDIR=${cluster.dir}/tmp`]));
     await cluster.down();
     expect(await tracesOf(cluster.dir, cluster)).toEqual(nothing);
     expect(processesWith(marker)).toEqual([]);
@@ -216,6 +219,8 @@ describeCluster('a real node', () => {
     expect(after.settings).toMatchObject(before.settings);
   });
 });
+
+const environmentOf = (pid: number): string[] => readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
 
 type Orphan = { dir: string; hostAddress: string; marker: string };
 

@@ -43,8 +43,9 @@ const mark = 'AUTOSSH_OPERATOR_RUN';
 export function createRun(): Run {
   const dir = mkdtempSync(join(runsDir(), 'run-'));
   write(dir, { owner: thisProcess() });
-  for (const name of ['log', 'pki']) mkdirSync(join(dir, name), { mode: 0o700 });
-  return { id: basename(dir), dir, env: { ...process.env, [mark]: dir } };
+  for (const name of ['log', 'pki', 'tmp']) mkdirSync(join(dir, name), { mode: 0o700 });
+  // runc leaves a file there for each command that it was about to start in a container when it was ended.
+  return { id: basename(dir), dir, env: { ...process.env, TMPDIR: join(dir, 'tmp'), [mark]: dir } };
 }
 
 /** Call before making the thing: a crash in between then leaves a note too many, never one too few. */
