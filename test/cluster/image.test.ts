@@ -23,6 +23,8 @@ describeCluster('the image, in a restricted namespace with a read-only root', ()
       kind: 'Namespace',
       metadata: { name: namespace, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } },
     });
+    // A controller makes it, and no pod is let in before.
+    await kubectl('wait', '--for=create', '--timeout=120s', 'serviceaccount/default');
   });
   afterAll(async () => {
     await cluster?.down();
@@ -54,7 +56,7 @@ describeCluster('the image, in a restricted namespace with a read-only root', ()
   /** What the command printed in a pod of its own. */
   async function output(name: string, ...args: string[]): Promise<string> {
     await apply(pod(name, { args }));
-    await kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', '--timeout=120s', `pod/${name}`);
+    await kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', '--timeout=300s', `pod/${name}`);
     return await kubectl('logs', name);
   }
 
@@ -120,10 +122,10 @@ describeCluster('the image, in a restricted namespace with a read-only root', ()
       cluster.kubectl(['-n', namespace, 'exec', 'tunnel', '--', 'timeout', '10', 'bash', '-c', read]);
     const through = async () => ((await answer()).stdout === 'through the tunnel\n' ? true : undefined);
     const explain = async () => (await cluster.kubectl(['-n', namespace, 'logs', 'tunnel'])).stdout;
-    await until('bytes through the tunnel', through, { seconds: 60, explain });
+    await until('bytes through the tunnel', through, { seconds: 120, explain });
     const beats = async () =>
       /heartbeat: loop through port \d+ of the server/.test(await explain()) ? true : undefined;
-    await until('a heartbeat through the server', beats, { seconds: 60, explain });
-    await kubectl('delete', 'pod', 'tunnel', '--timeout=60s');
+    await until('a heartbeat through the server', beats, { seconds: 120, explain });
+    await kubectl('delete', 'pod', 'tunnel', '--timeout=180s');
   }
 });

@@ -70,7 +70,9 @@ describe('a release', () => {
 
   it('calls the webhook for marked pods, and no others', async () => {
     // Nobody answers here: a pod is refused exactly when the webhook is asked.
-    await until('the webhook to be asked', async () => (await pod('default', marked)).stderr.includes(refused));
+    await until('the webhook to be asked', async () => (await pod('default', marked)).stderr.includes(refused), {
+      deadlineMs: 60_000,
+    });
     for (const [namespace, labels] of [
       ['default', {}],
       ['default', { 'autossh.dev/inject': 'false' }],
@@ -175,7 +177,9 @@ describe('a release', () => {
     await helm('uninstall', RELEASE);
     expect(await left()).toEqual([]);
     expect((await get('sshtunnels')).items).toHaveLength(1);
-    await until('the webhook to be forgotten', async () => (await pod('default', marked)).code === 0);
+    await until('the webhook to be forgotten', async () => (await pod('default', marked)).code === 0, {
+      deadlineMs: 60_000,
+    });
   });
 
   it('is installed again under its name; elsewhere it must take the CRD over', async () => {

@@ -2,9 +2,10 @@
 // Plain JavaScript, because it must run on whatever Node a machine has (>= 18) before anything is installed.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runToItsEnd } from './child.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const node = join(root, 'node_modules', 'node', 'bin', 'node');
@@ -34,6 +35,8 @@ const API = { etcd: 'etcd-server', openssl: 'openssl' };
 /** What test/support/cluster/ would install when first asked; here in one go, before the tests. Without root a node is left out anyhow. */
 const NODE = {
   ...API,
+  ip: 'iproute2',
+  iptables: 'iptables',
   containerd: 'containerd',
   runc: 'runc',
   '/usr/lib/cni/ptp': 'containernetworking-plugins',
@@ -80,16 +83,15 @@ installNodeModules();
 installDebian(chosen.needs);
 for (const [index, command] of chosen.run.entries()) {
   const last = index === chosen.run.length - 1;
-  run(node, last ? [...command, ...rest] : command);
+  await run(node, last ? [...command, ...rest] : command);
 }
 
-function run(command, args) {
+async function run(command, args) {
   const path = `${join(root, 'node_modules', 'node', 'bin')}:${join(root, 'node_modules', '.bin')}:${process.env.PATH}`;
   // npm's own configuration would reach the tests' child processes, which run npm themselves.
   const env = { ...process.env, PATH: path };
-  const done = spawnSync(command, args, { stdio: 'inherit', env });
-  if (done.error) throw done.error;
-  if (done.status !== 0) process.exit(done.status ?? 1);
+  const status = await runToItsEnd(command, args, env);
+  if (status !== 0) process.exit(status);
 }
 
 /** Installs node_modules when the lock file is not the one they were installed from. */
@@ -128,21 +130,34 @@ function installDebian(needs) {
     );
     return;
   }
-  console.log(`installing Debian packages: ${packages.join(' ')} …`);
+  console.log(`installing Debian packages (a minute or two): ${packages.join(' ')} …`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const apt = (...args) =>
-    spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
-      stdio: ['ignore', 'inherit', 'inherit'],
+  let said = '';
+  // A page of its own lines would hide ours; they are shown when it fails.
+  const apt = (...args) => {
+    const done = spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
       env,
     });
+    said = `${done.stdout}${done.stderr}`;
+    return done;
+  };
   const install = (names) => apt('install', '-y', '--no-install-recommends', ...names).status === 0;
   const allowServices = forbidServices();
   // What a distribution does not have (Ubuntu has no Chromium) is left to the tests, which say what they leave out.
-  const done = install(packages) || (apt('update'), install(packages.filter(isOffered)));
+  const done = (hasLists() && install(packages)) || (apt('update'), install(packages.filter(isOffered)));
   allowServices();
   if (done) return;
-  console.error(`apt-get install ${packages.join(' ')} failed; its lines above say why`);
+  console.error(`${said}\napt-get install ${packages.join(' ')} failed; its lines above say why`);
   process.exit(1);
+}
+
+/** A fresh machine knows of no package yet: asked for one, apt-get would only complain. */
+function hasLists() {
+  const lists = '/var/lib/apt/lists';
+  return existsSync(lists) && readdirSync(lists).some((file) => file.includes('_Packages'));
 }
 
 function isOffered(name) {

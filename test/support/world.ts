@@ -21,14 +21,15 @@ export type World = {
   install(): Promise<void>;
   /** Everything of the user in one `kubectl apply`. */
   apply(): Promise<void>;
-  /** What one query of the app through 127.0.0.1 answers; null when it fails. */
-  query(): Promise<string | null>;
-  /** Until the query answers again; resolves with the milliseconds it took. */
+  /** What one query through 127.0.0.1 answers in each of the app's pods; null where it fails. */
+  queries(): Promise<readonly (string | null)[]>;
+  /** Until the query answers in all of them again; resolves with the milliseconds it took. */
   answered(seconds?: number): Promise<number>;
   /** A condition of the tunnel: True, False or Unknown. */
   condition(type: string): Promise<string>;
-  /** Until Ready is this. */
-  ready(status: 'True' | 'False'): Promise<void>;
+  /** Until Ready is this, for these connected pods: without any the tunnel is Ready too. */
+  ready(status: 'True' | 'False', connected?: string): Promise<void>;
+  /** In each of the app's pods, as soon as an ssh runs there. */
   killSsh(signal: 'KILL' | 'STOP' | 'TERM'): Promise<void>;
   deleteBastion(): Promise<void>;
   /** Cuts the wire to the bastion, both ways; returns what mends it. */
@@ -48,15 +49,14 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
   const applyText = async (text: string): Promise<void> => {
     must(await cluster.kubectl(['apply', '-f', '-'], { input: text }), 'kubectl apply');
   };
-  const exec = async (...command: string[]) =>
-    await cluster.kubectl(['-n', 'shop', 'exec', 'deploy/orders', '-c', 'app', '--', ...command]);
-  const query = async () => {
-    const { stdout, code } = await exec(
-      'sh',
-      '-c',
-      'timeout 2 redis-cli -e -h "$REDIS_HOST" -p "$REDIS_PORT" incr queries',
-    );
-    return code === 0 ? stdout.trim() : null;
+  const pods = async () =>
+    (await kubectl('-n', 'shop', 'get', 'pods', '-l', 'app=orders', '-o', 'name')).split('\n').filter(Boolean);
+  const exec = (pod: string, container: string, script: string) =>
+    cluster.kubectl(['-n', 'shop', 'exec', pod, '-c', container, '--', 'sh', '-c', script]);
+  const queries = async () => {
+    const script = 'timeout 2 redis-cli -e -h "$REDIS_HOST" -p "$REDIS_PORT" incr queries';
+    const outputs = await Promise.all((await pods()).map((pod) => exec(pod, 'app', script)));
+    return outputs.map(({ stdout, code }) => (code === 0 ? stdout.trim() : null));
   };
   const explain = async () =>
     [
@@ -69,26 +69,25 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
       .join('\n');
   const answered = async (seconds = 120) => {
     const began = performance.now();
-    await until('the app to be answered through its tunnel', async () => (await query()) ?? undefined, {
-      seconds,
-      everyMilliseconds: 100,
-      explain,
-    });
+    const all = async () => {
+      const answers = await queries();
+      return (answers.length > 0 && !answers.includes(null)) || undefined;
+    };
+    await until('the app to be answered through its tunnel', all, { seconds, everyMilliseconds: 100, explain });
     return performance.now() - began;
   };
-  const condition = (type: string) => {
-    const path = `{.status.conditions[?(@.type=="${type}")].status}`;
-    return kubectl('-n', 'shop', 'get', 'sshtunnel', 'orders-db', '-o', `jsonpath=${path}`);
-  };
-  const ready = async (status: string): Promise<void> => {
-    await until(`Ready=${status}`, async () => (await condition('Ready')) === status || undefined, {
-      seconds: 120,
-      explain,
-    });
+  const tunnel = (path: string) => kubectl('-n', 'shop', 'get', 'sshtunnel', 'orders-db', '-o', `jsonpath=${path}`);
+  const condition = (type: string) => tunnel(`{.status.conditions[?(@.type=="${type}")].status}`);
+  const ready = async (status: string, connected?: string): Promise<void> => {
+    const is = async () =>
+      (await condition('Ready')) === status &&
+      (connected === undefined || (await tunnel('{.status.connected}')) === connected);
+    const what = `Ready=${status}${connected === undefined ? '' : `, connected ${connected}`}`;
+    await until(what, async () => (await is()) || undefined, { seconds: 180, explain });
   };
 
   return {
-    ...{ query, answered, condition, ready, kubectl, explain },
+    ...{ queries, answered, condition, ready, kubectl, explain },
     load: async () => {
       await buildImage(root, 'Dockerfile', IMAGE, { log });
       await buildImage(worldDir, 'Dockerfile', WORLD, { log });
@@ -99,7 +98,7 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
       keys = makeKeys();
       await applyText(JSON.stringify(list(keys.bastion)));
       await kubectl('apply', '-f', join(worldDir, 'dmz.yaml'));
-      await kubectl('-n', 'dmz', 'rollout', 'status', 'deploy/bastion', '--timeout=180s');
+      await kubectl('-n', 'dmz', 'rollout', 'status', 'deploy/bastion', '--timeout=300s');
     },
     install: async () => {
       const values = {
@@ -116,7 +115,7 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
           '--namespace=autossh-system',
           '--create-namespace',
           '--wait',
-          '--timeout=3m',
+          '--timeout=5m',
           ...set,
         ]),
         'helm install',
@@ -130,12 +129,13 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
     },
     killSsh: async (signal) => {
       const script = `n=0; for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = ssh ] && kill -${signal} "\${p#/proc/}" && n=$((n+1)); done; echo $n`;
-      for (const pod of (await kubectl('-n', 'shop', 'get', 'pods', '-l', 'app=orders', '-o', 'name'))
-        .trim()
-        .split('\n')) {
-        const struck = await kubectl('-n', 'shop', 'exec', pod, '-c', 'autossh-orders-db', '--', 'sh', '-c', script);
-        if (Number(struck) < 1) throw new Error(`expected an ssh in ${pod} to send SIG${signal} to; found none`);
-      }
+      // Between two connections there is none.
+      for (const pod of await pods())
+        await until(
+          `an ssh in ${pod} to send SIG${signal} to`,
+          async () => Number((await exec(pod, 'autossh-orders-db', script)).stdout) > 0 || undefined,
+          { seconds: 120, explain },
+        );
     },
     deleteBastion: async () => {
       await kubectl('-n', 'dmz', 'delete', 'pod', '-l', 'app=bastion', '--wait=true');
@@ -170,7 +170,7 @@ export const makeWorld = (cluster: Cluster, log: Log): World => {
     },
     runJob: async () => {
       await kubectl('apply', '-f', join(worldDir, 'job.yaml'));
-      await kubectl('-n', 'shop', 'wait', '--for=condition=complete', '--timeout=120s', 'job/nightly');
+      await kubectl('-n', 'shop', 'wait', '--for=condition=complete', '--timeout=300s', 'job/nightly');
     },
   };
 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { verdict } from '../support/cluster/suite.ts';
+import { verdict } from '../support/cluster/verdict.ts';
 
 describe('whether a node can be run here', () => {
   it('can, as root on Linux', () => {

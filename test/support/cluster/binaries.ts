@@ -1,11 +1,21 @@
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { constants as osConstants, setPriority } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
 import { ensureDebianPackages } from './debian.ts';
 import { withLock } from './lock.ts';
 import { cacheDir, platform } from './paths.ts';
-import { lastLines, run } from './process.ts';
+import { dyingWithUs, lastLines, run } from './process.ts';
 import { cacheFolder, type Program, type ProgramName, programs } from './programs.ts';
 
 export type Log = (line: string) => void;
@@ -59,8 +69,12 @@ async function fetched(name: ProgramName, log: Log): Promise<string> {
 }
 
 async function build(name: ProgramName, program: Program, path: string, log: Log): Promise<void> {
+  await expectGo(name, program);
   const folder = join(path, '..');
   mkdirSync(folder, { recursive: true });
+  // Under the lock nobody else builds: it was left by one that was killed.
+  for (const left of readdirSync(folder).filter((entry) => entry.startsWith('.build-')))
+    rmSync(join(folder, left), { recursive: true, force: true });
   // On the same file system as its destination, so that the rename is atomic: nobody sees half a binary.
   const temporary = mkdtempSync(join(folder, '.build-'));
   try {
@@ -71,6 +85,16 @@ async function build(name: ProgramName, program: Program, path: string, log: Log
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
+}
+
+/** The modules ask for 1.25; from 1.21 on Go fetches a newer one itself, and before that it does not even understand the asking. */
+async function expectGo(name: ProgramName, { version }: Program): Promise<void> {
+  const { stdout, code } = await run(['go', 'version']);
+  const found = /go1\.(\d+)\S*/.exec(stdout);
+  if (code === 0 && (found === null || Number(found[1]) >= 21)) return;
+  throw new Error(
+    `expected Go to build ${name} ${version}; got ${found?.[0] ?? 'none in PATH'}. Install Go (1.25 or newer, https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder that has ${name}`,
+  );
 }
 
 function outputName(name: ProgramName, { source }: Program): string {
@@ -85,7 +109,8 @@ function go(name: ProgramName, program: Program, folder: string, log: Log): Prom
     source.kind === 'module'
       ? ['build', '-mod=readonly', ...flags, '-o', join(folder, name), source.package]
       : ['install', ...flags, `${source.package}@${program.version}`];
-  const child = spawn('go', args, {
+  const [file, ...rest] = dyingWithUs(['go', ...args], 'INT');
+  const child = spawn(file, rest, {
     cwd: source.kind === 'module' ? join(import.meta.dirname, source.folder) : folder,
     // Static programs: they also run in images with no C library. GOWORK off: a workspace of the user's is none of our versions.
     env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off', GOBIN: folder },
@@ -103,14 +128,7 @@ function go(name: ProgramName, program: Program, folder: string, log: Log): Prom
   progress();
   const timer = setInterval(progress, 15_000);
   return new Promise<void>((resolve, reject) => {
-    child.on('error', (cause) => {
-      reject(
-        new Error(
-          `expected Go to build ${name} ${program.version}; got: ${cause.message}. Install Go (1.25 or newer, https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder that has ${name}`,
-          { cause },
-        ),
-      );
-    });
+    child.on('error', reject);
     child.on('close', (code) => {
       if (code === 0) resolve();
       else

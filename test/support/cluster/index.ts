@@ -9,6 +9,7 @@ import { makeMachine } from './namespaces.ts';
 import { importImage, nodePackages, nodePrograms, startNode } from './node.ts';
 import { type Output, run as runProgram } from './process.ts';
 import { createRun, type Run, removeRun, sweep } from './runs.ts';
+import { thisMachine, verdict } from './verdict.ts';
 
 export type { ApiServer } from './apiserver.ts';
 export type { Log } from './binaries.ts';
@@ -89,6 +90,9 @@ export async function upCluster(options: UpClusterOptions = {}): Promise<Cluster
   const log = options.log ?? console.error;
   await sweep(log);
   if (process.env.AUTOSSH_TEST_CLUSTER !== 'node' && (await kindAnswers())) return await upKind(log);
+  // Before the twenty minutes of building, not after.
+  const judged = verdict(thisMachine());
+  if (!judged.run) throw new Error(judged.why);
   await ensureDebianPackages(nodePackages, { log });
   const programs = await ensureBinaries([...always, ...nodePrograms], { log });
   const archives = { pause: await ensurePauseImage(log), busybox: await ensureBusyboxImage(log) };

@@ -24,8 +24,14 @@ export async function withLock<T>(file: string, log: (line: string) => void, wor
 async function acquire(file: string, log: (line: string) => void): Promise<ChildProcess> {
   const atOnce = await tryFlock(['--nonblock', file]);
   if (atOnce) return atOnce;
-  log(`waiting for process ${readFileSync(file, 'utf8').trim() || 'unknown'}, which holds ${file}`);
-  const later = await tryFlock([file]);
+  const began = performance.now();
+  const progress = () => {
+    const holder = readFileSync(file, 'utf8').trim() || 'unknown';
+    log(`waiting for process ${holder}, which holds ${file}: ${Math.round((performance.now() - began) / 1000)} s`);
+  };
+  progress();
+  const timer = setInterval(progress, 15_000);
+  const later = await tryFlock([file]).finally(() => clearInterval(timer));
   if (later) return later;
   throw new Error(`expected flock to lock ${file}; got a refusal: is the folder writable, and util-linux installed?`);
 }

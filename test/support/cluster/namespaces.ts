@@ -104,7 +104,7 @@ async function startPid1(run: Run): Promise<number> {
       }
       return /^ready$/m.test(said) ? childOf(child.pid) : undefined;
     },
-    { seconds: 20, everyMilliseconds: 10, explain: () => said },
+    { seconds: 60, everyMilliseconds: 10, explain: () => said },
   );
 }
 
@@ -167,6 +167,8 @@ async function lay(
     throw new Error(`expected a veth pair; got: ${made.stderr.trim()}`);
   }
   noteDown(run, { link });
+  // Whose it is: `removeRun` looks.
+  await must(['ip', 'link', 'set', link, 'alias', run.id]);
   await must(['ip', 'address', 'add', `${hostAddress}/30`, 'dev', link]);
   await must(['ip', 'link', 'set', link, 'up']);
   for (const cidr of [podCidr, serviceCidr]) {

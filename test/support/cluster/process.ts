@@ -99,9 +99,9 @@ function isRunning(child: ChildProcess): boolean {
  * The kernel ends the program when the thread that started it ends: a test runner that is killed cannot clean up.
  * A thread, not a process: start clusters from the main thread (vitest's pool `forks`, not `threads`).
  */
-function dyingWithUs(argv: readonly string[]): [string, ...string[]] {
+export function dyingWithUs(argv: readonly string[], signal = 'KILL'): [string, ...string[]] {
   if (process.platform !== 'linux') return argv as [string, ...string[]];
-  return ['setpriv', '--pdeathsig', 'KILL', ...argv];
+  return ['setpriv', '--pdeathsig', signal, ...argv];
 }
 
 export function lastLines(text: string, count: number): string {

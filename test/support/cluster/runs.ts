@@ -43,8 +43,9 @@ const mark = 'AUTOSSH_OPERATOR_RUN';
 export function createRun(): Run {
   const dir = mkdtempSync(join(runsDir(), 'run-'));
   write(dir, { owner: thisProcess() });
-  for (const name of ['log', 'pki']) mkdirSync(join(dir, name), { mode: 0o700 });
-  return { id: basename(dir), dir, env: { ...process.env, [mark]: dir } };
+  for (const name of ['log', 'pki', 'tmp']) mkdirSync(join(dir, name), { mode: 0o700 });
+  // runc leaves a file there for each command that it was about to start in a container when it was ended.
+  return { id: basename(dir), dir, env: { ...process.env, TMPDIR: join(dir, 'tmp'), [mark]: dir } };
 }
 
 /** Call before making the thing: a crash in between then leaves a note too many, never one too few. */
@@ -73,16 +74,32 @@ export async function sweep(log: (line: string) => void): Promise<string[]> {
   return dead.map(({ dir }) => dir);
 }
 
+/** Removes what this process made, however far it came: for an end that comes in the middle, where nobody holds a handle yet. */
+export async function removeOwnRuns(): Promise<void> {
+  const { pid, startTime } = thisProcess();
+  for (const { dir, owner } of listRuns())
+    if (owner?.pid === pid && owner.startTime === startTime) await removeRun(dir);
+}
+
 /** Ends every program of the run and removes all it made. Safe to repeat, and beside another sweep. */
 export async function removeRun(dir: string): Promise<void> {
   const record = read(dir);
   await endPrograms(dir);
-  // The kernel removes it with the namespace, but some time later: whoever asks at once would still see it.
-  if (record?.link && existsSync(`/sys/class/net/${record.link}`))
-    await runProgram(['ip', 'link', 'delete', record.link]);
+  // The kernel removes it with the namespace, but some time later: whoever asks at once would still see it. After a crash it is long
+  // gone, and another run may have made one by that name.
+  if (record?.link && runOfLink(record.link) === basename(dir)) await runProgram(['ip', 'link', 'delete', record.link]);
   if (record?.cgroup) await removeCgroups(record.cgroup);
   if (record?.kind) await runProgram(['kind', 'delete', 'cluster', '--name', record.kind]);
   rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** The id of the run that made a link, which its alias says; empty for a link of somebody else. */
+export function runOfLink(link: string): string {
+  try {
+    return readFileSync(`/sys/class/net/${link}/ifalias`, 'utf8').trim();
+  } catch {
+    return ''; // gone
+  }
 }
 
 /**
@@ -129,7 +146,7 @@ async function removeCgroups(name: string): Promise<void> {
       for (const folder of folders) if (existsSync(folder)) removeTree(folder);
       return true;
     },
-    { seconds: 30 },
+    { seconds: 60 },
   );
 }
 
