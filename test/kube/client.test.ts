@@ -228,7 +228,8 @@ describe('the client on a real API server', () => {
       const made = clientOf(text, { server: proxy.url });
       await made.client.list(NAMESPACES);
       proxy.requests.length = 0;
-      proxy.setFault(() => ({ status: 429, headers: { 'Retry-After': '1' } }));
+      // Long enough to be closed in, also on a machine that stands still for a moment.
+      proxy.setFault(() => ({ status: 429, headers: { 'Retry-After': '8' } }));
       const ended = Promise.allSettled([made.client.create(CONFIG_MAPS, map('closed'))]);
       await until('the first attempt', () => proxy.requests.length === 1);
       await made.connection.close();
@@ -279,7 +280,8 @@ describe('the client on a real API server', () => {
     writeFileSync(tokenFile, await token('second'));
     await server.kubectl(['delete', 'serviceaccount', 'first']);
     // The server remembers tokens that were good for 10 s.
-    await until('the second token in use', async () => (await whoAmI()).endsWith(':second'), { everyMs: 200 });
+    const isSecond = async () => (await whoAmI()).endsWith(':second');
+    await until('the second token in use', isSecond, { deadlineMs: 60_000, everyMs: 200 });
   });
 });
 

@@ -12,6 +12,7 @@ import { clientOf } from '../support/kube/client.ts';
 import { establishCrd } from '../support/kube/crd.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
+import { leastRestarts } from './limits.ts';
 import { type Watched, watchOperator } from './watch-operator.ts';
 
 export type SoakOptions = {
@@ -93,7 +94,9 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
     };
     const started = performance.now();
     const restart = async () => {
-      for (let due = restartSeconds; due < seconds; due += restartSeconds) {
+      const least = leastRestarts(options);
+      // Where a start takes longer than from one restart to the next it all goes on for longer.
+      for (let due = restartSeconds; due < seconds || counts.restarts < least; due += restartSeconds) {
         const wait = started + due * 1000 - performance.now();
         // One that took longer than to the next has missed its turn.
         if (wait < 0) continue;
@@ -103,10 +106,13 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
         say(`${Math.round((performance.now() - started) / 1000)} s: ${JSON.stringify(counts)} ${operator.line()}`);
       }
     };
-    const restarting = restart();
+    let isRestarting = true;
+    const restarting = restart().finally(() => {
+      isRestarting = false;
+    });
     const living: Promise<void>[] = [];
     // A server that is away makes no gap in the load: what could not be written then comes as a burst.
-    for (let index = 0; index * everyMs < seconds * 1000; index++) {
+    for (let index = 0; index * everyMs < seconds * 1000 || isRestarting; index++) {
       living.push(live(index));
       await pause(Math.max(0, started + (index + 1) * everyMs - performance.now()));
     }
@@ -124,10 +130,9 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
         return why === undefined ? [] : [`${tunnel.metadata.name}: ${why}`];
       });
     };
-    await until('every tunnel to be reconciled', async () => (await missed()).length === 0, {
-      deadlineMs: 120_000,
-      everyMs: 500,
-    }).catch((error: Error) => say(error.message));
+    const isNoneMissed = async () => (await missed().catch((error: Error) => [error.message])).length === 0;
+    const patient = { deadlineMs: 120_000, everyMs: 500 };
+    await until('every tunnel to be reconciled', isNoneMissed, patient).catch((error: Error) => say(error.message));
     const settledMs = Math.round(performance.now() - ended);
     const watched = await operator.end();
     const rewritten = [...contents]
