@@ -13,6 +13,7 @@ import { createLeaderElector } from '../kube/leader-election.ts';
 import type { Log } from '../kube/log.ts';
 import { METRICS } from '../kube/meter.ts';
 import { controllerOf, keyOf, makeKey } from '../kube/object.ts';
+import { rememberWrites } from '../kube/own-writes.ts';
 import { CONFIG_MAPS, MUTATING_WEBHOOKS, PODS } from '../kube/resource.ts';
 import { createServingCertificate } from '../kube/serving-certificate.ts';
 import type { Store } from '../kube/store.ts';
@@ -165,7 +166,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         meter,
       });
       const cluster = {
-        ...{ client: writer, events, tunnels: tunnels.store, configMaps: configMaps.store },
+        ...{ client: writer, events, tunnels: tunnels.store, configMaps: rememberWrites(configMaps) },
         podsOf: (key: string) => pods.store.byIndex(TUNNEL_INDEX, key),
         refusals,
         heard: new Map(),

@@ -190,7 +190,7 @@ describe('the operator, killed at any of its writes', () => {
     return undisturbed;
   };
 
-  it('comes to the same end', async () => {
+  it('comes to the same end', { timeout: 900_000 }, async () => {
     const { end } = await dieEverywhere('new', WRITES);
     expect(end).toContain('"type": "Accepted"');
   });
