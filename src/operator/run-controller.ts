@@ -10,7 +10,7 @@ import { guardWrites } from '../kube/guard-writes.ts';
 import { createInformer } from '../kube/informer.ts';
 import { loadKubeConfig } from '../kube/kubeconfig.ts';
 import { createLeaderElector } from '../kube/leader-election.ts';
-import type { Log } from '../kube/log.ts';
+import { describe, type Log } from '../kube/log.ts';
 import { METRICS } from '../kube/meter.ts';
 import { controllerOf, keyOf, makeKey } from '../kube/object.ts';
 import { rememberWrites } from '../kube/own-writes.ts';
@@ -230,7 +230,7 @@ const persist = async <T>(attempt: () => Promise<T>, stop: AbortSignal, log: Log
       return await attempt();
     } catch (error) {
       if (stop.aborted) break;
-      log('error', 'could not prepare the webhook certificate; trying again', { error: String(error), waitMs: wait });
+      log('error', 'could not prepare the webhook certificate; trying again', { error: describe(error), waitMs: wait });
       await sleep(systemClock, wait, stop);
     }
   }

@@ -1,9 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { configMapData } from '../../src/api/hand-over.ts';
-import { parseSshTunnel } from '../../src/api/parse.ts';
 import { createInformer } from '../../src/kube/informer.ts';
-import { controllerOf, type KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, NAMESPACES } from '../../src/kube/resource.ts';
 import { configHash } from '../../src/operator/config-hash.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
@@ -14,6 +11,7 @@ import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 import { leastRestarts } from './limits.ts';
 import { type Watched, watchOperator } from './watch-operator.ts';
+import { type Stored, type Tunnel, whyMissed } from './why-missed.ts';
 
 export type SoakOptions = {
   readonly seconds: number;
@@ -35,12 +33,6 @@ export type Figures = {
   /** From the last new object, or restart, until everything was as it should be. */
   readonly settledMs: number;
 } & Watched;
-
-type Stored = KubeObject & { data?: Record<string, string> };
-type Tunnel = KubeObject & {
-  spec?: unknown;
-  status?: { observedGeneration?: number; conditions?: { type: string; status: string }[] };
-};
 
 const NAMESPACE = 'soak';
 /**
@@ -150,14 +142,3 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
 };
 
 const isNotFound = (error: { code?: number }): boolean => error.code === 404;
-
-const whyMissed = (tunnel: Tunnel, configMap: Stored | undefined): string | undefined => {
-  const { status, metadata } = tunnel;
-  if (status?.observedGeneration !== metadata.generation)
-    return `expected generation ${metadata.generation} to be observed; got ${status?.observedGeneration}`;
-  if (!status?.conditions?.some(({ type, status: is }) => type === 'Accepted' && is === 'True')) return 'not accepted';
-  if (configMap === undefined || controllerOf(configMap)?.uid !== metadata.uid) return 'has no ConfigMap of its own';
-  const parsed = parseSshTunnel(tunnel);
-  const wanted = parsed.ok ? configHash(configMapData(parsed.value)) : '';
-  return configHash(configMap.data ?? {}) === wanted ? undefined : 'its ConfigMap is of an older specification';
-};
