@@ -64,7 +64,7 @@ export const parseReview = (body: string): AdmissionRequest => {
   return request as AdmissionRequest;
 };
 
-/** The AdmissionReview that answers the request. */
+/** The AdmissionReview that answers the request, as controller-runtime's pkg/webhook/admission `Response.Complete` makes it. */
 export const answerReview = (request: AdmissionRequest, answer: AdmissionAnswer): object => ({
   apiVersion: 'admission.k8s.io/v1',
   kind: 'AdmissionReview',

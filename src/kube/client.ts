@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import { header, parseAnswer, unanswered } from './answer.ts';
 import { type ApiError, apiErrorFrom } from './api-error.ts';
 import { type Clock, sleep, systemClock } from './clock.ts';
 import type { Connection, HttpRequest } from './connection.ts';
@@ -148,7 +149,7 @@ export const createClient = ({
       return answer;
     } catch (error) {
       meter.count('rest_client_requests_total', { code: '<error>', method, host });
-      throw error;
+      throw unanswered(request, host, error);
     } finally {
       meter.observe('rest_client_request_duration_seconds', { verb: method, host }, (clock.now() - started) / 1000);
     }
@@ -165,8 +166,10 @@ export const createClient = ({
       headersTimeoutMs: timeoutMs,
     });
     const text = await answer.body.text();
-    if (answer.statusCode >= 200 && answer.statusCode < 300) return text === '' ? undefined : JSON.parse(text);
-    throw apiErrorFrom(`${method} ${path}`, answer.statusCode, text, header(answer, 'retry-after'));
+    const what = `${method} ${path}`;
+    if (answer.statusCode >= 200 && answer.statusCode < 300)
+      return text === '' ? undefined : parseAnswer(what, text, header(answer, 'content-type'));
+    throw apiErrorFrom(what, answer.statusCode, text, header(answer, 'retry-after'));
   };
 
   const request = async (call: Call, { signal, timeoutMs = DEFAULT_TIMEOUT_MS }: CallOptions = {}) => {
@@ -293,9 +296,4 @@ const queryString = (query: Query = {}): string => {
     value === undefined ? [] : [[name, String(value)]],
   );
   return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`;
-};
-
-const header = (answer: Dispatcher.ResponseData, name: string): string | undefined => {
-  const value = answer.headers[name];
-  return Array.isArray(value) ? value[0] : value;
 };

@@ -1,4 +1,4 @@
-/** Time as the runtime sees it, passed in so that tests can own it. */
+/** Time as the runtime sees it, passed in so that tests can own it: what k8s.io/utils/clock is to client-go. */
 export type Clock = {
   /** Milliseconds on a clock that never jumps. Only differences mean something. */
   readonly now: () => number;

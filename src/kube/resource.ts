@@ -1,4 +1,7 @@
-/** A kind of object and where the API server keeps it. Written down rather than discovered: one request less, nothing to guess. */
+/**
+ * A kind of object and where the API server keeps it: apimachinery's meta.RESTMapping. Written down rather than discovered, one request
+ * less and nothing to guess.
+ */
 export type Resource = {
   /** `v1`, `apps/v1`, `autossh.dev/v1alpha1`. */
   readonly apiVersion: string;
@@ -53,7 +56,7 @@ export type Place = {
 };
 
 /**
- * The path of an object, or without a name of a collection (of all namespaces when none is given).
+ * The path of an object, or without a name of a collection (of all namespaces when none is given): client-go's rest/request.go `URL`.
  * Throws when a namespace is needed and missing: without it a name would be looked for in the wrong collection.
  */
 export const pathOf = (resource: Resource, { namespace, name, subresource }: Place = {}): string => {

@@ -6,6 +6,7 @@ import type { Condition } from '../kube/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../kube/controller.ts';
 import type { EventRecorder, Regarding } from '../kube/events.ts';
 import { type KubeObject, makeKey, splitKey } from '../kube/object.ts';
+import type { OwnWrites } from '../kube/own-writes.ts';
 import { PODS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
 import { askAgainAfterMs, lookLaterMs, lookSoonMs } from './ask-again.ts';
@@ -28,7 +29,7 @@ export type Cluster = {
   readonly client: KubeClient;
   readonly events: EventRecorder;
   readonly tunnels: Store<TunnelObject>;
-  readonly configMaps: Store<ConfigMap>;
+  readonly configMaps: OwnWrites<ConfigMap>;
   /** The pods that name a tunnel, by `namespace/tunnel`. */
   readonly podsOf: (key: string) => readonly Pod[];
   readonly refusals: Refusals;

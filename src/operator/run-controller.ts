@@ -10,9 +10,10 @@ import { guardWrites } from '../kube/guard-writes.ts';
 import { createInformer } from '../kube/informer.ts';
 import { loadKubeConfig } from '../kube/kubeconfig.ts';
 import { createLeaderElector } from '../kube/leader-election.ts';
-import type { Log } from '../kube/log.ts';
+import { describe, type Log } from '../kube/log.ts';
 import { METRICS } from '../kube/meter.ts';
 import { controllerOf, keyOf, makeKey } from '../kube/object.ts';
+import { rememberWrites } from '../kube/own-writes.ts';
 import { CONFIG_MAPS, MUTATING_WEBHOOKS, PODS } from '../kube/resource.ts';
 import { createServingCertificate } from '../kube/serving-certificate.ts';
 import type { Store } from '../kube/store.ts';
@@ -165,7 +166,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         meter,
       });
       const cluster = {
-        ...{ client: writer, events, tunnels: tunnels.store, configMaps: configMaps.store },
+        ...{ client: writer, events, tunnels: tunnels.store, configMaps: rememberWrites(configMaps) },
         podsOf: (key: string) => pods.store.byIndex(TUNNEL_INDEX, key),
         refusals,
         heard: new Map(),
@@ -229,7 +230,7 @@ const persist = async <T>(attempt: () => Promise<T>, stop: AbortSignal, log: Log
       return await attempt();
     } catch (error) {
       if (stop.aborted) break;
-      log('error', 'could not prepare the webhook certificate; trying again', { error: String(error), waitMs: wait });
+      log('error', 'could not prepare the webhook certificate; trying again', { error: describe(error), waitMs: wait });
       await sleep(systemClock, wait, stop);
     }
   }

@@ -3,6 +3,7 @@ import { API_VERSION, configMapName, GROUP, KIND } from '../api/names.ts';
 import { isConflict } from '../kube/api-error.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { controllerOf, type KubeObject, makeKey } from '../kube/object.ts';
+import type { OwnWrites } from '../kube/own-writes.ts';
 import { CONFIG_MAPS } from '../kube/resource.ts';
 import type { Store } from '../kube/store.ts';
 import { FIELD_MANAGER, MANAGED_BY } from './resource.ts';
@@ -32,7 +33,7 @@ export const keepConfigMap = async (
   if (existing === undefined)
     try {
       // The cache holds only our own; one of somebody else must not be overwritten.
-      await client.apply(CONFIG_MAPS, wanted, { ...how, createOnly: true });
+      configMaps.wrote(await client.apply(CONFIG_MAPS, wanted, { ...how, createOnly: true }));
       return null;
     } catch (error) {
       if (!isConflict(error)) throw error;
@@ -41,7 +42,7 @@ export const keepConfigMap = async (
   if (isAs(existing, wanted)) return null;
   const owner = controllerOf(existing);
   if (owner?.uid === object.metadata.uid || (owner === undefined && hasLabelsOf(existing, wanted))) {
-    await client.apply(CONFIG_MAPS, wanted, how);
+    configMaps.wrote(await client.apply(CONFIG_MAPS, wanted, how));
     return null;
   }
   const isFormer = owner?.kind === KIND && owner.name === name && owner.apiVersion.startsWith(`${GROUP}/`);
@@ -55,7 +56,7 @@ export const keepConfigMap = async (
 
 type Needs = {
   readonly client: KubeClient;
-  readonly configMaps: Store<ConfigMap>;
+  readonly configMaps: OwnWrites<ConfigMap>;
   readonly now: () => Date;
 };
 

@@ -1,18 +1,15 @@
-import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseSshTunnel } from '../../src/api/parse.ts';
 import { upApiServer } from '../support/cluster/index.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { type Manifest, manifests } from '../support/manifests.ts';
 import { until } from '../support/until.ts';
-
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
 
 describe('the CRD on a real API server', () => {
   let server: Awaited<ReturnType<typeof upApiServer>>;
   beforeAll(async () => {
     server = await upApiServer();
-    await kubectl('apply', '-f', crd);
-    await kubectl('wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev');
+    await establishCrd(server);
   });
   afterAll(async () => {
     await server?.down();
@@ -115,7 +112,7 @@ describe('the CRD on a real API server', () => {
     expect(members.map(([name]) => name)).toEqual(expect.arrayContaining(['name', 'local', 'remote', 'dynamic']));
     // The server publishes a schema a moment after it has established the definition.
     const published = async () => (await server.kubectl(['explain', 'sshtunnel.spec'])).code === 0;
-    await until('the schema to be published', published, { everyMs: 100 });
+    await until('the schema to be published', published, { deadlineMs: 60_000, everyMs: 100 });
     const text = await kubectl('explain', 'sshtunnel.spec.forwards');
     const words = (what: string) => what.replace(/\s+/g, ' ').trim();
     expect(text).toMatch(/^FIELD: forwards <\[\]Object>$/m);

@@ -7,6 +7,7 @@ import { createClient, type KubeClient } from '../../src/kube/client.ts';
 import { type Connection, connect } from '../../src/kube/connection.ts';
 import { guardWrites, WriteRefused } from '../../src/kube/guard-writes.ts';
 import { KubeConfigError, loadKubeConfig } from '../../src/kube/kubeconfig.ts';
+import { describe as inWords } from '../../src/kube/log.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, NAMESPACES } from '../../src/kube/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
@@ -14,6 +15,7 @@ import { clientOf } from '../support/kube/client.ts';
 import { createFaultProxy, type FaultProxy } from '../support/kube/fault-proxy.ts';
 import { createRecordingMeter } from '../support/kube/recording.ts';
 import { createTcpProxy } from '../support/kube/tcp-proxy.ts';
+import { freePort } from '../support/port.ts';
 import { until } from '../support/until.ts';
 
 type ConfigMap = KubeObject & { data?: Record<string, string> };
@@ -228,7 +230,8 @@ describe('the client on a real API server', () => {
       const made = clientOf(text, { server: proxy.url });
       await made.client.list(NAMESPACES);
       proxy.requests.length = 0;
-      proxy.setFault(() => ({ status: 429, headers: { 'Retry-After': '1' } }));
+      // Long enough to be closed in, also on a machine that stands still for a moment.
+      proxy.setFault(() => ({ status: 429, headers: { 'Retry-After': '8' } }));
       const ended = Promise.allSettled([made.client.create(CONFIG_MAPS, map('closed'))]);
       await until('the first attempt', () => proxy.requests.length === 1);
       await made.connection.close();
@@ -236,6 +239,17 @@ describe('the client on a real API server', () => {
       expect((await ended)[0].status).toBe('rejected');
       await made.connection.close();
       expect(proxy.requests).toHaveLength(1);
+      proxy.setFault(undefined);
+    });
+
+    it('says what came instead of JSON, but not the text: it may be half a Secret', async () => {
+      for (const body of ['<html>s3cret</html>', '{"data":{"password":"s3cret"']) {
+        proxy.setFault(() => ({ status: 200, body }));
+        const error = await faulty.create(CONFIG_MAPS, map('strange')).catch((reason: Error) => reason);
+        expect(inWords(error)).toBe(
+          `POST /api/v1/namespaces/default/configmaps: expected JSON; got ${body.length} bytes of application/json that are none`,
+        );
+      }
       proxy.setFault(undefined);
     });
 
@@ -248,6 +262,15 @@ describe('the client on a real API server', () => {
       await expect(asked).rejects.toThrow('enough');
       proxy.setFault(undefined);
     });
+  });
+
+  it('says who does not answer, and why', async () => {
+    const port = await freePort();
+    const nobody = keep(clientOf(text, { server: `https://127.0.0.1:${port}` }));
+    const unanswered = await nobody.create(CONFIG_MAPS, map('x')).catch((error: Error) => error);
+    expect(inWords(unanswered)).toMatch(
+      /^POST \/api\/v1\/namespaces\/default\/configmaps: no answer from 127\.0\.0\.1:\d+: connect ECONNREFUSED /,
+    );
   });
 
   it('takes a new token from its file when the server refuses the old one', async () => {
@@ -279,7 +302,8 @@ describe('the client on a real API server', () => {
     writeFileSync(tokenFile, await token('second'));
     await server.kubectl(['delete', 'serviceaccount', 'first']);
     // The server remembers tokens that were good for 10 s.
-    await until('the second token in use', async () => (await whoAmI()).endsWith(':second'), { everyMs: 200 });
+    const isSecond = async () => (await whoAmI()).endsWith(':second');
+    await until('the second token in use', isSecond, { deadlineMs: 60_000, everyMs: 200 });
   });
 });
 

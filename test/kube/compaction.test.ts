@@ -63,11 +63,18 @@ describe('an informer on an API server without a watch cache, after a compaction
   };
   /** What the server itself answers to a watch from there: the first event, or the error in its place. */
   const watchFrom = async (resourceVersion: string, label: string) => {
-    const query = { watch: true, resourceVersion, labelSelector: `test=${label}`, timeoutSeconds: 1 };
+    const query = { watch: true, resourceVersion, labelSelector: `test=${label}` };
     const { signal } = new AbortController();
     const { statusCode, body } = await client.open({ path: '/api/v1/configmaps', query, signal });
-    const first = (await body.text()).split('\n')[0] ?? '';
-    const { type, object } = JSON.parse(first) as { type: string; object: { code?: number; message?: string } };
+    let said = '';
+    for await (const chunk of body) {
+      said += chunk;
+      if (said.includes('\n')) break;
+    }
+    const { type, object } = JSON.parse(said.split('\n')[0] ?? '') as {
+      type: string;
+      object: { code?: number; message?: string };
+    };
     return { statusCode, type, code: object.code, message: object.message };
   };
 
@@ -77,7 +84,7 @@ describe('an informer on an API server without a watch cache, after a compaction
     const one = start('watch');
     await one.informer.synced;
     await put('changed');
-    await until('the change', () => isUpToDate(one.told, written), { state: one.said });
+    await until('the change', () => isUpToDate(one.told, written), { deadlineMs: 60_000, state: one.said });
     /** Nothing gets through while the world changes; the watch is cut. Returns from where it has to go on. */
     const blind = async (meanwhile: () => Promise<unknown>) => {
       const from = written.get('default/watch-changed')?.at(-1) ?? '';
@@ -104,7 +111,7 @@ describe('an informer on an API server without a watch cache, after a compaction
     await put('gone');
     await remove('new');
     await put('changed');
-    await until('the next round', () => isUpToDate(one.told, written), { state: one.said });
+    await until('the next round', () => isUpToDate(one.told, written), { deadlineMs: 60_000, state: one.said });
     const compacted = await blind(async () => {
       await change();
       await server.compact();

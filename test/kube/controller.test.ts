@@ -71,7 +71,7 @@ describe('a controller on a real API server', () => {
             () => true,
             () => false,
           ),
-        { deadlineMs: 60_000, everyMs: 50 },
+        { deadlineMs: 120_000, everyMs: 50 },
       );
     const put = (name: string, v: string) =>
       client.apply<ConfigMap>(
@@ -106,7 +106,7 @@ describe('a controller on a real API server', () => {
     const wanted = await summary('source', '');
     expect(wanted).toHaveLength(ROUNDS * PER_ROUND * 0.8);
     await until('every copy', async () => JSON.stringify(await summary('made', 'made-')) === JSON.stringify(wanted), {
-      deadlineMs: 60_000,
+      deadlineMs: 120_000,
       everyMs: 100,
       state: () => text().slice(-3000),
     });
@@ -114,7 +114,10 @@ describe('a controller on a real API server', () => {
 
     // Somebody deletes what we made: it comes back.
     await client.delete(CONFIG_MAPS, { namespace: 'default', name: 'made-s-0-1' });
-    await until('the copy to come back', async () => (await summary('made', 'made-')).length === wanted.length);
+    await until('the copy to come back', async () => (await summary('made', 'made-')).length === wanted.length, {
+      deadlineMs: 60_000,
+      state: () => text().slice(-3000),
+    });
     stop.abort();
     await Promise.all(running);
     await connection.close();

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -16,11 +16,12 @@ import type { Container, Pod } from '../../src/operator/pod.ts';
 import { planOf } from '../../src/operator/tunnel-plan.ts';
 import { issue, makeAuthority } from '../support/cluster/certs.ts';
 import { upApiServer } from '../support/cluster/index.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { type Manifest, manifests } from '../support/manifests.ts';
 import { IMAGE, inject, injected, podAsking, sidecarIn } from '../support/pods.ts';
 import { until } from '../support/until.ts';
 
-const crd = resolve(import.meta.dirname, '../../deploy/crds/sshtunnels.autossh.dev.yaml');
+const PATIENT = { deadlineMs: 60_000, everyMs: 50 };
 const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 type Tunnel = { metadata: { name: string }; spec: { mode: string } };
@@ -49,8 +50,7 @@ describe('injected pods on a real API server that enforces the restricted Pod Se
 
   beforeAll(async () => {
     server = await upApiServer({ serviceAccounts: true });
-    await kubectl(['apply', '-f', crd]);
-    await kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev']);
+    await establishCrd(server);
     for (const [name, level] of [
       ['shop', 'restricted'],
       ['net', 'privileged'],
@@ -219,11 +219,15 @@ describe('injected pods on a real API server that enforces the restricted Pod Se
           },
         });
       // The API server takes up a new webhook configuration a moment after it says that it has it.
-      await until('both webhooks in use', async () => {
-        calls.length = 0;
-        await dryRun(withLabel(restricted(['orders-db'])));
-        return calls.includes('/inject') && calls.includes('/mesh');
-      });
+      await until(
+        'both webhooks in use',
+        async () => {
+          calls.length = 0;
+          await dryRun(withLabel(restricted(['orders-db'])));
+          return calls.includes('/inject') && calls.includes('/mesh');
+        },
+        PATIENT,
+      );
     });
     beforeEach(() => {
       calls.length = 0;

@@ -8,6 +8,7 @@ import type { KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
 import type { NewEvent } from '../../src/kube/events.ts';
 import { controllerOf, type KubeObject, keyOf } from '../../src/kube/object.ts';
+import { rememberWrites } from '../../src/kube/own-writes.ts';
 import { CONFIG_MAPS } from '../../src/kube/resource.ts';
 import { createStore } from '../../src/kube/store.ts';
 import { type Cluster, reconcileTunnel, type TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
@@ -45,10 +46,14 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
 
   const place = (name: string) => ({ namespace: 'default', name });
   /** A tunnel on the server, and a cache that knows it and nothing that comes after. */
-  const prepare = async (name: string, { podsOf = () => [], now = () => new Date() }: Partial<Cluster> = {}) => {
+  const prepare = async (name: string, options: Partial<Cluster> = {}) => {
     const { spec } = tunnelOf();
     const tunnel = { apiVersion: API_VERSION, kind: KIND, metadata: place(name), spec };
-    const made = await client.create<TunnelObject>(SSH_TUNNELS, tunnel);
+    return know(await client.create<TunnelObject>(SSH_TUNNELS, tunnel), options);
+  };
+  /** An operator that has just started. */
+  const know = (made: TunnelObject, { podsOf = () => [], now = () => new Date() }: Partial<Cluster> = {}) => {
+    const { name = '' } = made.metadata;
     const tunnels = createStore<TunnelObject>({});
     tunnels.put(made);
     const configMaps = createStore<ConfigMap>({});
@@ -59,7 +64,11 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     };
     const events = { record, flush: async () => {} };
     const refusals = createRefusals({ set: () => {} });
-    const cluster = { client, events, tunnels, configMaps, refusals, heard: new Map(), podsOf, now };
+    const cluster: Cluster = {
+      ...{ client, events, tunnels, refusals, heard: new Map(), podsOf, now },
+      // No watch here.
+      configMaps: rememberWrites({ store: configMaps, addHandler: () => () => {} }),
+    };
     const reconcile = () => reconcileTunnel(keyOf(made), { signal: AbortSignal.timeout(60_000), log }, cluster);
     const condition = async (expected: string) =>
       (await client.get<TunnelObject>(SSH_TUNNELS, place(name))).status?.conditions?.find(
@@ -87,13 +96,31 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     await reconcile();
     const writes = [`PATCH configmaps/${configMapName('once')}`, 'PATCH once/status'];
     expect(requests).toEqual(writes);
-    const configMap = await client.get<ConfigMap>(CONFIG_MAPS, nameOf('once'));
-    configMaps.put(configMap);
+    // No watch has told of either yet.
+    requests = [];
+    await reconcile();
+    expect(requests).toEqual([]);
+    configMaps.put(await client.get<ConfigMap>(CONFIG_MAPS, nameOf('once')));
     requests = [];
     // The tunnel in the cache is still the one without a status.
     await reconcile();
     expect(requests).toEqual([]);
     expect(await accepted()).toMatchObject({ status: 'True' });
+  });
+
+  it('writes a change once, although the cache has the ConfigMap of before', async () => {
+    const { made, tunnels, configMaps, reconcile } = await prepare('change');
+    await reconcile();
+    const before = await client.get<ConfigMap>(CONFIG_MAPS, nameOf('change'));
+    configMaps.put(before);
+    const body = { spec: { ssh: { host: 'other.example.com' } } };
+    tunnels.put(await client.patch<TunnelObject>(SSH_TUNNELS, place('change'), { type: 'merge', body }));
+    requests = [];
+    for (const _ of [1, 2]) await reconcile();
+    expect(requests).toEqual([`PATCH configmaps/${configMapName('change')}`, 'PATCH change/status']);
+    const after = await client.get<ConfigMap>(CONFIG_MAPS, nameOf('change'));
+    expect(after.data).not.toEqual(before.data);
+    expect(controllerOf(after)?.uid).toBe(made.metadata.uid);
   });
 
   it('leaves a ConfigMap of that name alone that is not its own, and says so', async () => {
@@ -239,15 +266,15 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
   });
 
   it('knows its own again although the cache does not have it, and puts it right', async () => {
-    const { reconcile, accepted } = await prepare('unseen');
+    const { made, reconcile, accepted } = await prepare('unseen');
     await reconcile();
     const right = await client.get<ConfigMap>(CONFIG_MAPS, nameOf('unseen'));
-    await reconcile();
+    await know(made).reconcile();
     const same = await client.get<ConfigMap>(CONFIG_MAPS, nameOf('unseen'));
     expect(same.metadata.resourceVersion).toBe(right.metadata.resourceVersion);
     const body = { data: { AUTOSSH_TUNNEL: '{}' } };
     await client.patch(CONFIG_MAPS, nameOf('unseen'), { type: 'merge', body });
-    await reconcile();
+    await know(made).reconcile();
     expect((await client.get<ConfigMap>(CONFIG_MAPS, nameOf('unseen'))).data).toEqual(right.data);
     expect(await accepted()).toMatchObject({ status: 'True' });
   });

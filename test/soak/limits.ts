@@ -12,13 +12,17 @@ const IDLE_REQUESTS_PER_SECOND = 2;
 /** A burst of what waited for the server. */
 const MOST_REQUESTS_PER_SECOND = 500;
 
+/** One of four takes longer than to the next, which is left out. */
+export const leastRestarts = ({ seconds, restartSeconds }: SoakOptions): number =>
+  Math.floor(seconds / restartSeconds / 2);
+
 /** What is not as it should be, in sentences; empty when all is well. */
-export const faultsIn = (figures: Figures, { seconds, everyMs, restartSeconds }: SoakOptions): string[] => {
+export const faultsIn = (figures: Figures, options: SoakOptions): string[] => {
+  const { seconds, everyMs } = options;
   const { objects, changed, restarts } = figures;
   const limits: readonly [what: string, got: number, least: number, most: number][] = [
     ['objects made', objects, Math.floor((seconds * 1000) / everyMs), Number.POSITIVE_INFINITY],
-    // One of four takes longer than to the next.
-    ['restarts', restarts, Math.floor(seconds / restartSeconds / 2), Number.POSITIVE_INFINITY],
+    ['restarts', restarts, leastRestarts(options), Number.POSITIVE_INFINITY],
     ['missed objects', figures.missed.length, 0, 0],
     ['ConfigMaps rewritten without need', figures.rewritten.length, 0, 0],
     ['ends of the process', figures.ends.length, 0, restarts],

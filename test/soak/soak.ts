@@ -1,9 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { configMapData } from '../../src/api/hand-over.ts';
-import { parseSshTunnel } from '../../src/api/parse.ts';
 import { createInformer } from '../../src/kube/informer.ts';
-import { controllerOf, type KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, NAMESPACES } from '../../src/kube/resource.ts';
 import { configHash } from '../../src/operator/config-hash.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
@@ -12,7 +9,9 @@ import { clientOf } from '../support/kube/client.ts';
 import { establishCrd } from '../support/kube/crd.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
+import { leastRestarts } from './limits.ts';
 import { type Watched, watchOperator } from './watch-operator.ts';
+import { type Stored, type Tunnel, whyMissed } from './why-missed.ts';
 
 export type SoakOptions = {
   readonly seconds: number;
@@ -34,12 +33,6 @@ export type Figures = {
   /** From the last new object, or restart, until everything was as it should be. */
   readonly settledMs: number;
 } & Watched;
-
-type Stored = KubeObject & { data?: Record<string, string> };
-type Tunnel = KubeObject & {
-  spec?: unknown;
-  status?: { observedGeneration?: number; conditions?: { type: string; status: string }[] };
-};
 
 const NAMESPACE = 'soak';
 /**
@@ -93,7 +86,9 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
     };
     const started = performance.now();
     const restart = async () => {
-      for (let due = restartSeconds; due < seconds; due += restartSeconds) {
+      const least = leastRestarts(options);
+      // Where a start takes longer than from one restart to the next it all goes on for longer.
+      for (let due = restartSeconds; due < seconds || counts.restarts < least; due += restartSeconds) {
         const wait = started + due * 1000 - performance.now();
         // One that took longer than to the next has missed its turn.
         if (wait < 0) continue;
@@ -103,10 +98,13 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
         say(`${Math.round((performance.now() - started) / 1000)} s: ${JSON.stringify(counts)} ${operator.line()}`);
       }
     };
-    const restarting = restart();
+    let isRestarting = true;
+    const restarting = restart().finally(() => {
+      isRestarting = false;
+    });
     const living: Promise<void>[] = [];
     // A server that is away makes no gap in the load: what could not be written then comes as a burst.
-    for (let index = 0; index * everyMs < seconds * 1000; index++) {
+    for (let index = 0; index * everyMs < seconds * 1000 || isRestarting; index++) {
       living.push(live(index));
       await pause(Math.max(0, started + (index + 1) * everyMs - performance.now()));
     }
@@ -124,10 +122,9 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
         return why === undefined ? [] : [`${tunnel.metadata.name}: ${why}`];
       });
     };
-    await until('every tunnel to be reconciled', async () => (await missed()).length === 0, {
-      deadlineMs: 120_000,
-      everyMs: 500,
-    }).catch((error: Error) => say(error.message));
+    const isNoneMissed = async () => (await missed().catch((error: Error) => [error.message])).length === 0;
+    const patient = { deadlineMs: 120_000, everyMs: 500 };
+    await until('every tunnel to be reconciled', isNoneMissed, patient).catch((error: Error) => say(error.message));
     const settledMs = Math.round(performance.now() - ended);
     const watched = await operator.end();
     const rewritten = [...contents]
@@ -145,14 +142,3 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
 };
 
 const isNotFound = (error: { code?: number }): boolean => error.code === 404;
-
-const whyMissed = (tunnel: Tunnel, configMap: Stored | undefined): string | undefined => {
-  const { status, metadata } = tunnel;
-  if (status?.observedGeneration !== metadata.generation)
-    return `expected generation ${metadata.generation} to be observed; got ${status?.observedGeneration}`;
-  if (!status?.conditions?.some(({ type, status: is }) => type === 'Accepted' && is === 'True')) return 'not accepted';
-  if (configMap === undefined || controllerOf(configMap)?.uid !== metadata.uid) return 'has no ConfigMap of its own';
-  const parsed = parseSshTunnel(tunnel);
-  const wanted = parsed.ok ? configHash(configMapData(parsed.value)) : '';
-  return configHash(configMap.data ?? {}) === wanted ? undefined : 'its ConfigMap is of an older specification';
-};

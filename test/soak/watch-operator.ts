@@ -35,6 +35,7 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
   const perSecond: number[] = [];
   const past = { requests: 0, writes: 0, reconciles: 0, failed: 0 };
   let now = { ...past };
+  /** When the last sample was asked for. */
   let sampled = performance.now();
   let byLabels = new Map<string, number>();
   let ending = false;
@@ -46,8 +47,11 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
     operator = await startOperator({ ...options, name: `soak-${ends.length}` });
   };
   const sample = async () => {
+    const asked = performance.now();
     const samples = await operator.metrics().catch(() => undefined);
-    if (samples === undefined) return;
+    const resident = residentBytes(operator.daemon.pid);
+    // It may end at any time.
+    if (samples === undefined || resident === undefined) return;
     const total = (labels: Record<string, string>) => sumOf(samples, 'rest_client_requests_total', labels);
     const before = now.requests;
     byLabels = new Map([...samples].filter(([name]) => name.startsWith('rest_client_requests_total')));
@@ -58,10 +62,11 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
       reconciles: sumOf(samples, 'controller_runtime_reconcile_total', { controller: 'sshtunnel' }),
       failed: sumOf(samples, 'controller_runtime_reconcile_errors_total', { controller: 'sshtunnel' }),
     };
+    // The longest time these requests may have taken: this process, too, is kept waiting, between the answer and here or before.
     const passed = performance.now() - sampled;
-    sampled = performance.now();
+    sampled = asked;
     perSecond.push(((now.requests - before) * 1000) / Math.max(passed, EVERY_MS));
-    rss.push(residentBytes(operator.daemon.pid) / MIB);
+    rss.push(resident / MIB);
   };
   const watching = (async () => {
     while (!ending) {
@@ -71,7 +76,7 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
     }
   })();
   await until('the operator to be ready', async () => (await operator.health('/readyz')) === 200, {
-    deadlineMs: 60_000,
+    deadlineMs: 120_000,
     state: () => operator.daemon.logTail(),
   });
 
@@ -81,7 +86,7 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
     end: async (): Promise<Watched> => {
       const quietFrom = perSecond.length;
       const before = byLabels;
-      await until('quiet seconds', () => perSecond.length >= quietFrom + QUIET_SAMPLES, { deadlineMs: 60_000 });
+      await until('quiet seconds', () => perSecond.length >= quietFrom + QUIET_SAMPLES, { deadlineMs: 120_000 });
       ending = true;
       await watching;
       await operator.daemon.stop();
@@ -111,7 +116,12 @@ export const watchOperator = async (server: Pick<ControlPlane, 'dir' | 'kubeconf
   };
 };
 
-const residentBytes = (pid: number): number => {
-  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Number(kib ?? 0) * 1024;
+/** Undefined where the process has ended. */
+const residentBytes = (pid: number): number | undefined => {
+  try {
+    const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return kib === undefined ? undefined : Number(kib) * 1024;
+  } catch {
+    return undefined;
+  }
 };

@@ -14,8 +14,9 @@ const elector = createLeaderElector({
   namespace: 'default',
   name: 'test-lease',
   identity,
-  leaseMs: 3000,
-  renewMs: 2000,
+  // A machine that stands still for some seconds takes it from nobody.
+  leaseMs: 12_000,
+  renewMs: 10_000,
   retryMs: 300,
 });
 const guarded = createClient({ connection: guardWrites(connection, elector.isLeader) });
