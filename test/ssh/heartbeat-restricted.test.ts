@@ -44,7 +44,7 @@ describe.concurrent('heartbeat Auto, on a server with', { timeout: 600_000 }, ()
       const { relay, sshd } = await behindRelay(context, await sshdIn(context, { config, keyOptions }));
       const resident = await residentIn(context, sshd, {
         forwards: [{ name: 'any', local: { listen: { port: await freePort() }, target: { port: 1 } } }],
-        heartbeat: { periodSeconds: 1, timeoutSeconds: 4 },
+        heartbeat: { periodSeconds: 1, timeoutSeconds: 6 },
       });
       const connected = () => resident.shows('a connection', (status) => status.connected);
       expect((await connected()).heartbeatMethod).toBe(method);
