@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
+import type { FullStatus } from '../../src/supervisor/full-status.ts';
 import { browserMissing, startBrowser } from '../support/browser.ts';
 import { startService } from '../support/echo.ts';
 import { itWith } from '../support/needs.ts';
@@ -135,6 +136,7 @@ describe('the status page', () => {
     await says(page, '#state', /^Suspended$/);
     await says(page, '#why', /^Down on purpose/);
     expect(await page.locator('#state').getAttribute('class')).toBe('state idle');
+    expect(((await (await fetch(`${resident.page}status`)).json()) as FullStatus).failures).toEqual([]);
     expect(await page.locator('#no-failures').isVisible()).toBe(true);
   });
 
