@@ -75,7 +75,8 @@ describe.concurrent('patience with a busy connection has an end', () => {
         () => resident.log().find(({ msg, failedBeats }) => msg === 'heartbeat failed' && failedBeats === 2),
         { deadlineMs: 120_000, everyMs: 100 },
       );
-      // 2 s without a byte, 250 ms, and a timeout of 3 s for each of the two beats; the rest is for slow machines.
-      if (strike === 'cut') expect(Date.parse(String(lost['time'])) - struckAt).toBeLessThan(20_000);
+      // 2 s without a byte, 250 ms, and a timeout of 3 s for each of the two beats; the rest is for slow machines, and much less than the
+      // five minutes that a beat is waited for while bytes flow.
+      if (strike === 'cut') expect(Date.parse(String(lost['time'])) - struckAt).toBeLessThan(60_000);
     });
 });
