@@ -113,8 +113,9 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
     };
     const onLost = (why: string, pauseMs: number) =>
       log.line(3, 'its supervisor ended; it is started again', { tunnel: tunnel.id, why, pauseMs });
+    const onStuck = () => log.line(4, 'its supervisor does not end: it is killed', { tunnel: tunnel.id });
     const childEnv = { ...env, [TUNNEL_VARIABLE]: undefined, TMPDIR: join(directory.path, TEMPORARY) };
-    const kept = keepProcess({ args, env: childEnv, onLost });
+    const kept = keepProcess({ args, env: childEnv, onLost, onStuck });
     processes.add(kept);
     running.set(tunnel.id, { tunnel, generation: 1, directory, kept });
   };
