@@ -29,8 +29,14 @@ export type HeartbeatOptions = {
  */
 export const residentHeartbeat = (config: () => ResidentConfig, options: HeartbeatOptions): Heartbeat => {
   const { control, log, expectNoise, refusals, traffic } = options;
+  const patience: PatientOptions = {
+    get timeoutMs() {
+      return config().timeoutMs;
+    },
+    ...traffic,
+  };
   const farWith = (timeoutMs: () => number): FarOptions => ({
-    ...{ control, expectNoise, refusals },
+    ...{ control, expectNoise, refusals, patience },
     get message() {
       return config().message;
     },
@@ -41,12 +47,6 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
   });
   const far = farWith(() => config().timeoutMs);
   const unhurried = farWith(() => LONGEST_BEAT_MS);
-  const patience: PatientOptions = {
-    get timeoutMs() {
-      return config().timeoutMs;
-    },
-    ...traffic,
-  };
   const make = (plan: HeartbeatPlan, tag: string): Heartbeat => {
     switch (plan.method) {
       case 'Auto':
@@ -55,7 +55,7 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
         return patientHeartbeat(loopHeartbeat(unhurried, tag), patience);
       case 'Ping':
         return patientHeartbeat(pingHeartbeat(unhurried, tag), patience);
-      // These two ask for more than the server: they tell by their own timeout which of the two is silent.
+      // These two ask for more than the server, and have to tell which of the two is silent (heartbeat-judged.ts).
       case 'Echo':
         return echoHeartbeat(far, plan.port, tag);
       case 'Forward':

@@ -28,7 +28,14 @@ const tunnel = (sshd: Sshd, port: number, target: number, ssh: object = {}) => (
 describe('autossh-operator known-hosts', () => {
   it('makes a ConfigMap that a run trusts, with the fingerprints that ssh-keygen shows at the server', async (context) => {
     const [sshd, service] = [await sshdIn(context), await serviceIn(context)];
-    const { code, out, err } = await operator(['known-hosts', `127.0.0.1:${sshd.port}`, '-n', 'shop', '--timeout', '60']);
+    const { code, out, err } = await operator([
+      'known-hosts',
+      `127.0.0.1:${sshd.port}`,
+      '-n',
+      'shop',
+      '--timeout',
+      '60',
+    ]);
     expect({ code, err }).toMatchObject({ code: 0 });
     expect(parse(out)).toEqual({
       apiVersion: 'v1',

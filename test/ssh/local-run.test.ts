@@ -15,7 +15,7 @@ import {
   readProc,
 } from '../support/local.ts';
 import { canBind, freePort } from '../support/port.ts';
-import { descendantsOf, type Process, processOf, signal } from '../support/processes.ts';
+import { descendantsOf, processOf, signal } from '../support/processes.ts';
 import { makeKey, type Sshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
 
@@ -77,7 +77,7 @@ describe('autossh-operator run', () => {
   });
 
   it('keeps keys in its private directory alone, and no part of one in arguments, environments or the log', async (context) => {
-    const { sshd, first, file, logins } = await world(context, 'one');
+    const { sshd, file, logins } = await world(context, 'one');
     const run = localRun(context, ['-f', file, ...logins]);
     await run.connected('one');
     const secret = readFileSync(sshd.userKey, 'utf8').split('\n')[2] ?? '';

@@ -90,7 +90,7 @@ export const localRun = (
     const address = new URL('/status', String(log().findLast(tells)?.['status']));
     // A supervisor may end in the middle of its answer.
     const answer = fetch(address).then((response) => response.json() as Promise<Record<string, unknown>>);
-    return answer.catch(() => ({}));
+    return answer.catch((): Record<string, unknown> => ({}));
   };
   onTestFinished(async () => {
     processes();
