@@ -4,7 +4,7 @@ import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import { judged } from './heartbeat-judged.ts';
 import type { FarOptions } from './heartbeat-options.ts';
-import { pingHeartbeat } from './heartbeat-ping.ts';
+import { pingBeside } from './heartbeat-ping.ts';
 import { dial, read } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
@@ -13,13 +13,12 @@ import { errorText } from './system-error.ts';
  * place of its fixed port. An echo service that does not answer while the server does is said, and ssh stays.
  */
 export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Heartbeat => {
-  const { control } = options;
+  const { control, patience } = options;
   const out = join(control.dir, `echo-out${tag}`);
   const way = ['-L', `${out}:127.0.0.1:${port}`];
   const service = `the echo service at 127.0.0.1:${port} of the server`;
   const silence = (ms: number) => `${service} did not answer within ${ms} ms`;
-  const ping = pingHeartbeat(options, tag);
-  const { patience } = options;
+  const ping = pingBeside(options, tag);
   let isOpen = false;
 
   const add = async (signal: AbortSignal): Promise<string | null> => {

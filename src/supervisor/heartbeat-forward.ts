@@ -5,7 +5,7 @@ import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import { judged, type Proof } from './heartbeat-judged.ts';
 import type { FarOptions } from './heartbeat-options.ts';
-import { pingHeartbeat } from './heartbeat-ping.ts';
+import { pingBeside } from './heartbeat-ping.ts';
 import { openChannel } from './open-channel.ts';
 
 /**
@@ -16,7 +16,7 @@ export const forwardHeartbeat = (options: FarOptions, target: Endpoint, tag = ''
   const { control, refusals, patience } = options;
   const where = `the target ${endpointText(target)}`;
   const silence = (ms: number) => `${where}: no answer within ${ms} ms`;
-  const ping = pingHeartbeat(options, tag);
+  const ping = pingBeside(options, tag);
   const channel = openChannel({ control, target, ping: ping.within, path: join(control.dir, `target${tag}`) });
 
   const ask: Proof = async (timeoutMs, signal): Promise<Beat> => {

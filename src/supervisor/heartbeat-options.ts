@@ -16,4 +16,9 @@ export type ChannelOptions = {
 };
 
 /** For heartbeats that lead further than the server. */
-export type FarOptions = ChannelOptions & { readonly refusals: Refusals; readonly patience: PatientOptions };
+export type FarOptions = ChannelOptions & {
+  readonly refusals: Refusals;
+  readonly patience: PatientOptions;
+  /** As expectNoise, for what goes on beside the beat and may last longer: until its result is called. */
+  readonly muffle: (lines: number) => () => void;
+};

@@ -18,6 +18,7 @@ export type HeartbeatOptions = {
   readonly control: ControlSocket;
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
+  readonly muffle: (lines: number) => () => void;
   readonly refusals: Refusals;
   /** Of the connection: what it moves, and who is told when a beat is waited for because it does. */
   readonly traffic: Pick<PatientOptions, 'glance' | 'onSlow'>;
@@ -28,7 +29,7 @@ export type HeartbeatOptions = {
  * over on the living connection, and nobody is dropped for it.
  */
 export const residentHeartbeat = (config: () => ResidentConfig, options: HeartbeatOptions): Heartbeat => {
-  const { control, log, expectNoise, refusals, traffic } = options;
+  const { control, log, expectNoise, muffle, refusals, traffic } = options;
   const patience: PatientOptions = {
     get timeoutMs() {
       return config().timeoutMs;
@@ -36,7 +37,7 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
     ...traffic,
   };
   const farWith = (timeoutMs: () => number): FarOptions => ({
-    ...{ control, expectNoise, refusals, patience },
+    ...{ control, expectNoise, muffle, refusals, patience },
     get message() {
       return config().message;
     },
