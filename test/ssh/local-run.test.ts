@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, type TestContext } from 'vitest';
@@ -224,6 +225,22 @@ items:
     const run = localRun(context, ['-f', '-'], text);
     await flows(there(first.port), run.text);
     expect(run.log().some(({ objects }) => objects === 'Deployment/app')).toBe(true);
+  });
+
+  it('takes tunnel and key from pipes, as <(command) of a shell, and does not look there again', async (context) => {
+    const { sshd, service, first, file } = await world(context, 'one');
+    const [tunnel, key] = [join(sshd.dir, 'tunnel.pipe'), join(sshd.dir, 'key.pipe')];
+    execFileSync('mkfifo', [tunnel, key]);
+    const beside = join(sshd.dir, 'more.yaml');
+    writeFileSync(beside, '');
+    const run = localRun(context, ['-f', tunnel, '-f', beside, '-i', key, '--known-hosts', sshd.knownHosts]);
+    await Promise.all([writeFile(tunnel, readFileSync(file)), writeFile(key, readFileSync(sshd.userKey))]);
+    await run.connected('one');
+    const more = { name: 'two', port: await freePort(), target: service.port };
+    writeFileSync(beside, manifest(sshd, [more]));
+    await flows(there(more.port), run.text);
+    await flows(there(first.port), run.text);
+    expect(run.log().filter(({ msg }) => String(msg).startsWith('the edit is refused'))).toEqual([]);
   });
 
   it('does not wait for a supervisor that stands still when it is told a second time', async (context) => {

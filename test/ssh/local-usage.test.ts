@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { operator } from '../support/local.ts';
 
@@ -63,8 +67,21 @@ describe('autossh-operator', () => {
       code: 1,
       err: 'nowhere.yaml: expected a readable file or directory of manifests, of at most 16 MiB a file; got No such file or directory\n',
     });
+    const empty = await operator(['validate', '-f', '', '-i', '']);
+    expect(empty.err).toMatch(/^"": expected a readable file or .*\n"": expected a readable file with a private key;/);
     const stdin = await operator(['validate', '-f', '-'], 'kind: [');
     expect(stdin.code).toBe(1);
     expect(stdin.err).toMatch(/^stdin:1:\d+: expected valid YAML; got an error: /);
+  });
+
+  it('does not wait for a pipe that nobody writes to, nor for the end of what has none', async (context) => {
+    const dir = mkdtempSync(join(tmpdir(), 'use-'));
+    context.onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+    execFileSync('mkfifo', [join(dir, 'pipe.yaml')]);
+    const expected = 'expected a readable file or directory of manifests, of at most 16 MiB a file';
+    const inside = await operator(['validate', '-f', dir]);
+    expect(inside).toEqual({ code: 1, out: '', err: `${dir}/pipe.yaml: ${expected}; got something else\n` });
+    const endless = await operator(['validate', '-f', '/dev/zero']);
+    expect(endless).toEqual({ code: 1, out: '', err: `/dev/zero: ${expected}; got more\n` });
   });
 });
