@@ -51,12 +51,19 @@ describe('autossh-operator', () => {
     [['validate', '-f', 'x', '-o', 'xml'], 'validate: --output: expected text or json; got "xml"'],
     [['validate', '-f', 'x', '--for', 'fun'], 'validate: --for: expected run or cluster; got "fun"'],
     [['known-hosts', 'x', '--timeout', '0'], 'known-hosts: --timeout: expected a whole number, 1-60; got "0"'],
+    [['known-hosts', 'x', '--timeout', '1e1'], 'known-hosts: --timeout: expected a whole number, 1-60; got "1e1"'],
     [['controller'], 'controller: expected --image IMAGE of the sidecars; got none'],
     [['sidecar', '--http-port', 'x'], 'sidecar: --http-port: expected a whole number, 1-65535; got "x"'],
   ])('%j is refused in words', async (args, words) => {
     const { code, out, err } = await operator(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });
     expect(err).toContain(`autossh-operator ${words}\n\nusage: `);
+  });
+
+  it('known-hosts takes no other names of an object, all said at once', async () => {
+    const { code, out, err } = await operator(['known-hosts', '127.0.0.1:1', 'a b', '--name', 'A', '-n', 'a\nb']);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err.split('\n').map((line) => line.split(':')[0])).toEqual(['"a b"', '--name', '--namespace', '']);
   });
 
   it('validate takes standard input, a directory and names without -f; what cannot be read is said', async () => {
