@@ -1,5 +1,5 @@
 import { explain } from '../local/explain.ts';
-import { readStdin } from '../local/load.ts';
+import { readStreams } from '../local/read-streams.ts';
 import { finish, readArguments, refuse } from './arguments.ts';
 import { INPUT_OPTIONS, INPUT_USAGE, inputsOf } from './inputs.ts';
 
@@ -19,4 +19,4 @@ const { values, positionals } = readArguments({
 });
 const inputs = inputsOf(values, positionals);
 if (inputs.files.length === 0) refuse('explain', usage, 'expected -f FILE; got none');
-void readStdin(inputs.files).then((stdin) => finish(explain({ ...inputs, stdin })));
+void readStreams(inputs).then((streams) => finish(explain({ ...inputs, streams })));

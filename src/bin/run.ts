@@ -1,6 +1,6 @@
 import '../supervisor/sigusr1.ts';
 import { HEALTH_PORT } from '../api/names.ts';
-import { readStdin } from '../local/load.ts';
+import { readStreams } from '../local/read-streams.ts';
 import { run } from '../local/run.ts';
 import { readArguments, readLogFormat, refuse, wholeNumber } from './arguments.ts';
 import { INPUT_OPTIONS, INPUT_USAGE, inputsOf } from './inputs.ts';
@@ -26,11 +26,11 @@ const inputs = inputsOf(values, positionals);
 if (inputs.files.length === 0) refuse('run', usage, 'expected -f FILE; got none');
 const httpPort = values['http-port'];
 process.title = 'autossh-operator';
-void readStdin(inputs.files)
-  .then((stdin) =>
+void readStreams(inputs)
+  .then((streams) =>
     run({
       ...inputs,
-      stdin,
+      streams,
       httpPort: httpPort === undefined ? undefined : wholeNumber(command, 'http-port', httpPort, [1, 65_535]),
       logFormat: readLogFormat(command, values['log-format']),
       one: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'run-one'],

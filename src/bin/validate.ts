@@ -1,4 +1,4 @@
-import { readStdin } from '../local/load.ts';
+import { readStreams } from '../local/read-streams.ts';
 import { validate } from '../local/validate.ts';
 import { finish, readArguments, refuse } from './arguments.ts';
 import { INPUT_OPTIONS, INPUT_USAGE, inputsOf } from './inputs.ts';
@@ -31,4 +31,4 @@ else if (purpose !== 'run' && purpose !== 'cluster')
   refuse('validate', usage, `--for: expected run or cluster; got ${JSON.stringify(purpose)}`);
 else if (output !== 'text' && output !== 'json')
   refuse('validate', usage, `--output: expected text or json; got ${JSON.stringify(output)}`);
-else void readStdin(inputs.files).then((stdin) => finish(validate({ ...inputs, stdin, purpose, output })));
+else void readStreams(inputs).then((streams) => finish(validate({ ...inputs, streams, purpose, output })));

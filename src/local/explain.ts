@@ -9,6 +9,7 @@ import { explainSettings } from './explain-settings.ts';
 import type { LocalTunnel } from './judge.ts';
 import { type Inputs, load } from './load.ts';
 import type { Given, LocalFiles } from './local-tunnel.ts';
+import type { Streams } from './read-streams.ts';
 import { shellQuote } from './shell-quote.ts';
 import { violationText } from './violation.ts';
 
@@ -17,9 +18,9 @@ import { violationText } from './violation.ts';
  * heartbeat and retries. Keys and Secrets need not be there. What to write to stdout and stderr, and the exit code.
  */
 export const explain = (
-  inputs: Inputs & { readonly stdin: string },
+  inputs: Inputs & { readonly streams: Streams },
 ): { readonly out: string; readonly err: string; readonly code: number } => {
-  const { tunnels, violations, given } = load(inputs, inputs.stdin, 'cluster');
+  const { tunnels, violations, given } = load(inputs, inputs.streams, 'cluster');
   if (violations.length > 0)
     return { out: '', err: violations.map((one) => `${violationText(one)}\n`).join(''), code: 1 };
   try {

@@ -14,6 +14,8 @@ type KeepOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told of each end that nobody asked for, and of the pause until the next start in ms. */
   readonly onLost: (why: string, pauseMs: number) => void;
+  /** Told when it has not ended in its time, and is killed for it. */
+  readonly onStuck: () => void;
 };
 
 const FIRST_PAUSE_MS = 500;
@@ -27,7 +29,7 @@ const PATIENCE_MS = 10_000;
  * Keeps one of our own processes alive. It is told to end by the end of its standard input, which comes also when we are killed. Its log
  * is ours. In a session of its own: Ctrl-C is for us, who tell it in order, and not for it as well.
  */
-export const keepProcess = ({ args, env, onLost }: KeepOptions): Kept => {
+export const keepProcess = ({ args, env, onLost, onStuck }: KeepOptions): Kept => {
   let child: ChildProcess | undefined;
   let ending = false;
   let timer: NodeJS.Timeout | undefined;
@@ -77,7 +79,10 @@ export const keepProcess = ({ args, env, onLost }: KeepOptions): Kept => {
       clearTimeout(timer);
       if (child === undefined) gone();
       child?.stdin?.end();
-      const patience = setTimeout(() => child?.kill('SIGKILL'), PATIENCE_MS);
+      const patience = setTimeout(() => {
+        onStuck();
+        child?.kill('SIGKILL');
+      }, PATIENCE_MS);
       await done;
       clearTimeout(patience);
     },

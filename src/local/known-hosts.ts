@@ -27,6 +27,10 @@ export const knownHosts = async (options: KnownHostsOptions): Promise<Output> =>
     wrong.push(
       `--name: expected the name of a ConfigMap: lower-case letters, digits, "-" and "."; got ${JSON.stringify(options.name)}`,
     );
+  if (options.namespace !== undefined && !objectName().safeParse(options.namespace).success)
+    wrong.push(
+      `--namespace: expected a name of lower-case letters, digits and "-"; got ${JSON.stringify(options.namespace)}`,
+    );
   if (wrong.length > 0) return { out: '', err: wrong.map((line) => `${line}\n`).join(''), code: 2 };
   const results = await Promise.all(
     targets.flatMap((target) => ('problem' in target ? [] : [scanHost(target, options.timeoutSeconds)])),

@@ -117,6 +117,9 @@ const ownerOf = (volume: string): string => {
   return hop === undefined ? 'spec.ssh' : `spec.ssh.jumpHosts[${Number(hop) - 1}]`;
 };
 
+/** A line of known_hosts, with a marker or none: neither a key file is one nor a fingerprint. */
+const KNOWN_HOST = /^[ \t]*(?:@[a-z-]+[ \t]+)?[^#@\s]\S*[ \t]+(?:ssh-|ecdsa-sha2-|sk-)\S+[ \t]+AAAA/m;
+
 /** What ssh would refuse later, in words that are easier to follow. Nothing of the content is in them. */
 const contentProblem = (
   field: string,
@@ -144,6 +147,7 @@ const contentProblem = (
   }
   if (path === SLOT_FILES.certificate && !/^\S+-cert-v01@openssh\.com /m.test(text))
     return wrong('an OpenSSH certificate');
-  if (path === SLOT_FILES.knownHosts && !/^[^#\s].*\s\S+/m.test(text)) return wrong('lines of known_hosts');
+  if (path === SLOT_FILES.knownHosts && !KNOWN_HOST.test(text))
+    return wrong('lines of known_hosts (host, type and key)');
   return null;
 };

@@ -2,32 +2,38 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText } from '../supervisor/system-error.ts';
 import type { Source } from './documents.ts';
+import type { Streams } from './read-streams.ts';
 import type { Violation } from './violation.ts';
 
 /** What `-f` stands for when it is read from standard input. */
 export const STDIN = '-';
 
 /** A manifest is at most some hundred KiB; what is much larger was given by mistake. */
-const MOST_BYTES = 16 * 1024 * 1024;
+export const MOST_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads the files of `-f`: files, directories (their .yaml, .yml and .json, not those further below, as kubectl does), and `-`, which
- * is standard input, read before as `stdin`.
+ * Reads the files of `-f`: files, directories (their .yaml, .yml and .json, not those further below, as kubectl does), and what was
+ * read before as `streams`.
  */
 export const readSources = (
   paths: readonly string[],
-  stdin: string,
+  streams: Streams,
 ): { readonly sources: readonly Source[]; readonly violations: readonly Violation[] } => {
   const sources: Source[] = [];
   const violations: Violation[] = [];
   for (const path of paths) {
-    if (path === STDIN) {
-      sources.push({ file: 'stdin', text: stdin });
+    const stream = streams.get(path);
+    if (stream !== undefined) {
+      const file = path === STDIN ? 'stdin' : path;
+      if (stream.length > MOST_BYTES) violations.push(unread(file, 'more'));
+      else sources.push({ file, text: Buffer.from(stream).toString('utf8') });
       continue;
     }
     try {
       for (const file of filesOf(path)) {
-        if (statSync(file).size > MOST_BYTES) violations.push(unread(file, `${statSync(file).size} bytes`));
+        const found = statSync(file);
+        if (!found.isFile()) violations.push(unread(file, 'something else'));
+        else if (found.size > MOST_BYTES) violations.push(unread(file, `${found.size} bytes`));
         else sources.push({ file, text: readFileSync(file, 'utf8') });
       }
     } catch (error) {
@@ -44,7 +50,8 @@ const filesOf = (path: string): string[] => {
 };
 
 const unread = (file: string, got: string): Violation => ({
-  file,
+  // A variable of a shell that is empty.
+  file: file === '' ? '""' : file,
   problem: 'Unreadable',
   expected: 'a readable file or directory of manifests, of at most 16 MiB a file',
   got,

@@ -18,13 +18,13 @@ import { type Inputs, load } from './load.ts';
 import type { LocalFiles } from './local-tunnel.ts';
 import { makePrivateDirectory } from './private-directory.ts';
 import { readSources } from './read-sources.ts';
+import type { Streams } from './read-streams.ts';
 import { makeTunnelDirectory, TEMPORARY, type TunnelDirectory } from './tunnel-directory.ts';
 import { violationText } from './violation.ts';
 import { watchSources } from './watch-sources.ts';
 
 export type RunOptions = Inputs & {
-  /** What came by standard input, where `-` is one of the files. */
-  readonly stdin: string;
+  readonly streams: Streams;
   /** First port to try for probes, metrics and status; each tunnel has one of its own. */
   readonly httpPort?: number | undefined;
   readonly logFormat: LogFormat;
@@ -43,7 +43,7 @@ const INTERRUPTED = 130;
  * clean end, 1 where the files were refused at the start.
  */
 export const run = async (options: RunOptions): Promise<number> => {
-  const loaded = load(options, options.stdin, 'run');
+  const loaded = load(options, options.streams, 'run');
   if (loaded.violations.length > 0) {
     process.stderr.write(loaded.violations.map((one) => `${violationText(one)}\n`).join(''));
     return 1;
@@ -59,7 +59,7 @@ export const run = async (options: RunOptions): Promise<number> => {
     const watch = watchSources(
       () => hashOf(options),
       () => {
-        const next = load(options, options.stdin, 'run');
+        const next = load(options, options.streams, 'run');
         for (const violation of next.violations)
           log.line(3, 'the edit is refused; what runs stays', { problem: violationText(violation) });
         if (next.violations.length === 0) tunnels.become(next.tunnels);
@@ -113,8 +113,9 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
     };
     const onLost = (why: string, pauseMs: number) =>
       log.line(3, 'its supervisor ended; it is started again', { tunnel: tunnel.id, why, pauseMs });
+    const onStuck = () => log.line(4, 'its supervisor does not end: it is killed', { tunnel: tunnel.id });
     const childEnv = { ...env, [TUNNEL_VARIABLE]: undefined, TMPDIR: join(directory.path, TEMPORARY) };
-    const kept = keepProcess({ args, env: childEnv, onLost });
+    const kept = keepProcess({ args, env: childEnv, onLost, onStuck });
     processes.add(kept);
     running.set(tunnel.id, { tunnel, generation: 1, directory, kept });
   };
@@ -205,9 +206,9 @@ const sameFiles = (a: LocalFiles, b: LocalFiles): boolean =>
   a.size === b.size && [...a].every(([name, content]) => Buffer.compare(content, b.get(name) ?? Buffer.of()) === 0);
 
 /** All that an edit can change, keys among it, as a hash. */
-const hashOf = ({ files, identity, knownHosts, stdin }: RunOptions): string => {
-  const { sources } = readSources(files, stdin);
-  const { given } = readGiven(identity, knownHosts);
+const hashOf = ({ files, identity, knownHosts, streams }: RunOptions): string => {
+  const { sources } = readSources(files, streams);
+  const { given } = readGiven(identity, knownHosts, streams);
   const hash = createHash('sha256');
   for (const { file, text } of sources) hash.update(`${file}\0${text}\0`);
   for (const content of [given.identity?.key, given.identity?.certificate, given.knownHosts?.lines])

@@ -1,10 +1,11 @@
 import { documentOf } from '../api/hand-over.ts';
 import type { Purpose } from './judge.ts';
 import { type Inputs, load } from './load.ts';
+import type { Streams } from './read-streams.ts';
 import { violationText } from './violation.ts';
 
 export type ValidateOptions = Inputs & {
-  readonly stdin: string;
+  readonly streams: Streams;
   readonly purpose: Purpose;
   readonly output: 'text' | 'json';
 };
@@ -13,7 +14,7 @@ export type ValidateOptions = Inputs & {
 export const validate = (
   options: ValidateOptions,
 ): { readonly out: string; readonly err: string; readonly code: number } => {
-  const { tunnels, violations, ignored } = load(options, options.stdin, options.purpose);
+  const { tunnels, violations, ignored } = load(options, options.streams, options.purpose);
   const code = violations.length === 0 ? 0 : 1;
   const fine = tunnels.map(({ id, source, tunnel }) => {
     const { ssh, jumpHosts, forwards } = documentOf(tunnel);

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import type { Env } from './child-env.ts';
+import { errorText } from './system-error.ts';
 
 export type ToolAnswer =
   | { readonly ran: true; readonly code: number; readonly output: string; readonly problem: string }
@@ -18,7 +19,7 @@ export const askTool = async (
   env: Env,
   timeoutMs = SLOWEST_MS,
 ): Promise<ToolAnswer> => {
-  const { exitCode, stdout, stderr, timedOut, shortMessage } = await execa(file, args, {
+  const { exitCode, stdout, stderr, timedOut, signal, code, originalMessage } = await execa(file, args, {
     stdin: 'ignore',
     reject: false,
     env,
@@ -29,6 +30,9 @@ export const askTool = async (
     maxBuffer: 262_144,
   });
   if (timedOut) return { ran: false, problem: `${file} did not end within ${timeoutMs / 1000} s` };
-  if (exitCode === undefined) return { ran: false, problem: shortMessage ?? `${file} could not be run` };
+  if (exitCode === undefined) {
+    const why = signal === undefined ? errorText({ code, message: originalMessage }) : `ended by ${signal}`;
+    return { ran: false, problem: `${file} could not be run: ${why}` };
+  }
   return { ran: true, code: exitCode, output: stdout, problem: stderr.trim().split('\n')[0]?.trim() ?? '' };
 };

@@ -4,8 +4,8 @@ import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import { judged } from './heartbeat-judged.ts';
 import type { FarOptions } from './heartbeat-options.ts';
-import { pingHeartbeat } from './heartbeat-ping.ts';
-import { dial, read, TimeoutError } from './socket-io.ts';
+import { pingBeside } from './heartbeat-ping.ts';
+import { dial, read } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 /**
@@ -13,11 +13,12 @@ import { errorText } from './system-error.ts';
  * place of its fixed port. An echo service that does not answer while the server does is said, and ssh stays.
  */
 export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Heartbeat => {
-  const { control } = options;
+  const { control, patience } = options;
   const out = join(control.dir, `echo-out${tag}`);
   const way = ['-L', `${out}:127.0.0.1:${port}`];
   const service = `the echo service at 127.0.0.1:${port} of the server`;
-  const ping = pingHeartbeat(options, tag);
+  const silence = (ms: number) => `${service} did not answer within ${ms} ms`;
+  const ping = pingBeside(options, tag);
   let isOpen = false;
 
   const add = async (signal: AbortSignal): Promise<string | null> => {
@@ -40,8 +41,7 @@ export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Hear
       if (came.length > 0) return refused('TargetUnreachable', `${service} answered with other bytes than it was sent`);
       return refused('TargetUnreachable', `${service} closed the connection: ${refusal() ?? 'no answer'}`);
     } catch (problem) {
-      if (!(problem instanceof TimeoutError)) return lost(errorText(problem));
-      return lost(`${service} did not answer within ${timeoutMs} ms`);
+      return lost(errorText(problem));
     }
   };
 
@@ -55,7 +55,7 @@ export const echoHeartbeat = (options: FarOptions, port: number, tag = ''): Hear
     beat: async (signal) => {
       const problem = isOpen ? null : await add(signal);
       if (problem !== null) return lost(problem);
-      return judged(ask, ping.within, options.timeoutMs, signal);
+      return judged(ask, { ping: ping.within, patience, silence }, signal);
     },
     leave: async (signal) => {
       await control.cancel(way, options.timeoutMs, signal);

@@ -5,7 +5,7 @@ import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import { judged, type Proof } from './heartbeat-judged.ts';
 import type { FarOptions } from './heartbeat-options.ts';
-import { pingHeartbeat } from './heartbeat-ping.ts';
+import { pingBeside } from './heartbeat-ping.ts';
 import { openChannel } from './open-channel.ts';
 
 /**
@@ -13,8 +13,10 @@ import { openChannel } from './open-channel.ts';
  * once. A target that does not, while the server answers, is said, and ssh stays: another one would not bring the target back.
  */
 export const forwardHeartbeat = (options: FarOptions, target: Endpoint, tag = ''): Heartbeat => {
-  const { control, refusals } = options;
-  const ping = pingHeartbeat(options, tag);
+  const { control, refusals, patience } = options;
+  const where = `the target ${endpointText(target)}`;
+  const silence = (ms: number) => `${where}: no answer within ${ms} ms`;
+  const ping = pingBeside(options, tag);
   const channel = openChannel({ control, target, ping: ping.within, path: join(control.dir, `target${tag}`) });
 
   const ask: Proof = async (timeoutMs, signal): Promise<Beat> => {
@@ -24,7 +26,6 @@ export const forwardHeartbeat = (options: FarOptions, target: Endpoint, tag = ''
     const answer = await channel.open(timeoutMs, signal);
     if (answer.is !== 'Refused') options.expectNoise(0);
     if (answer.is === 'Opened') return { ok: true, rttMs: performance.now() - started };
-    const where = `the target ${endpointText(target)}`;
     if (answer.is === 'Refused')
       return refused(
         'TargetUnreachable',
@@ -37,7 +38,7 @@ export const forwardHeartbeat = (options: FarOptions, target: Endpoint, tag = ''
     method: 'Forward',
     sshArgs: [],
     open: async (signal) => loggedIn(control, signal),
-    beat: (signal) => judged(ask, ping.within, options.timeoutMs, signal),
+    beat: (signal) => judged(ask, { ping: ping.within, patience, silence }, signal),
     leave: async (signal) => {
       await channel.leave(options.timeoutMs, signal);
       await ping.leave?.(signal);

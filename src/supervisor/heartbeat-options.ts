@@ -1,5 +1,6 @@
 import type { LogLine } from '../tunnel/log-line.ts';
 import type { ControlSocket } from './control-socket.ts';
+import type { PatientOptions } from './heartbeat-patient.ts';
 import type { Refusals } from './refusals.ts';
 
 /** What the heartbeats over ssh's control socket have in common. Settings are read at each beat, so they may change under way. */
@@ -15,4 +16,9 @@ export type ChannelOptions = {
 };
 
 /** For heartbeats that lead further than the server. */
-export type FarOptions = ChannelOptions & { readonly refusals: Refusals };
+export type FarOptions = ChannelOptions & {
+  readonly refusals: Refusals;
+  readonly patience: PatientOptions;
+  /** As expectNoise, for what goes on beside the beat and may last longer: until its result is called. */
+  readonly muffle: (lines: number) => () => void;
+};

@@ -60,22 +60,27 @@ const givenUp = (work: Promise<unknown>, { timeoutMs, glance, onSlow }: PatientO
   new Promise((resolve) => {
     const begun = performance.now();
     let traffic: Traffic | null = null;
-    let toldAt = Number.NEGATIVE_INFINITY;
+    /** One that comes with this look is not worth a word. */
+    let tellAt = begun + timeoutMs + LOOK_EVERY_MS;
+    let dueAt = begun;
     const look = () => {
       const now = performance.now();
       const seen = glance();
       traffic = seen === null ? null : observeTraffic(traffic, seen);
       const waited = now - begun;
       if (waited < timeoutMs) return again(Math.min(LOOK_EVERY_MS, timeoutMs - waited));
+      // This process stood still itself (a busy machine, a laptop that slept): what came meanwhile is still to be read.
+      if (now - dueAt > LOOK_EVERY_MS) return again(LOOK_EVERY_MS);
       if (waited >= LONGEST_BEAT_MS || traffic === null || !isFlowing(traffic, now)) return resolve(null);
-      if (now - toldAt >= TELL_EVERY_MS) {
-        toldAt = now;
+      if (now >= tellAt) {
+        tellAt = now + TELL_EVERY_MS;
         onSlow(waited);
       }
       again(LOOK_EVERY_MS);
     };
     let timer: NodeJS.Timeout;
     const again = (ms: number) => {
+      dueAt = performance.now() + ms;
       timer = setTimeout(look, ms);
     };
     again(Math.min(FIRST_LOOK_MS, timeoutMs / 2));

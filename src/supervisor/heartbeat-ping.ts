@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { debug } from '../tunnel/log-line.ts';
 import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
-import type { ChannelOptions } from './heartbeat-options.ts';
-import { dial, read, TimeoutError } from './socket-io.ts';
+import type { ChannelOptions, FarOptions } from './heartbeat-options.ts';
+import { LONGEST_BEAT_MS } from './heartbeat-patient.ts';
+import { dial, inTime, read, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 /** A ping that may also be asked for beside another heartbeat, with a time of its own. */
@@ -64,4 +65,29 @@ export const pingHeartbeat = (options: ChannelOptions, tag = ''): PingHeartbeat 
     },
     close: () => {},
   };
+};
+
+/** For what goes on although nobody waits for it any more. */
+const NOBODY = new AbortController().signal;
+
+/**
+ * A ping for another heartbeat. One that nobody waits for any more goes on until its answer, since the line that ssh writes of it comes
+ * with that: only then is it known to be none of the user's.
+ */
+export const pingBeside = (options: FarOptions, tag: string): PingHeartbeat => {
+  const { control, log, message } = options;
+  const ping = pingHeartbeat(
+    {
+      ...{ control, log, message, expectNoise: () => {} },
+      get timeoutMs() {
+        return options.timeoutMs;
+      },
+    },
+    tag,
+  );
+  const within = async (timeoutMs: number, signal: AbortSignal): Promise<Beat> => {
+    const beat = ping.within(LONGEST_BEAT_MS, NOBODY).finally(options.muffle(1));
+    return (await inTime(beat, timeoutMs, signal)) ?? lost(`no answer within ${timeoutMs} ms`);
+  };
+  return { ...ping, beat: (signal) => within(options.timeoutMs, signal), within };
 };

@@ -137,9 +137,9 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     bornAt,
     launch: async () => {
       newLogins = false;
-      const { expectNoise } = relay;
+      const { expectNoise, muffle } = relay;
       const launched = await launchResident(() => config, {
-        ...{ logins, env: sshEnv, log, forwards: forwards.starting(), expectNoise, refusals, traffic },
+        ...{ logins, env: sshEnv, log, forwards: forwards.starting(), expectNoise, muffle, refusals, traffic },
       });
       if (!('unable' in launched)) current = launched;
       return launched;

@@ -18,6 +18,7 @@ export type HeartbeatOptions = {
   readonly control: ControlSocket;
   readonly log: JsonLog;
   readonly expectNoise: (lines: number) => void;
+  readonly muffle: (lines: number) => () => void;
   readonly refusals: Refusals;
   /** Of the connection: what it moves, and who is told when a beat is waited for because it does. */
   readonly traffic: Pick<PatientOptions, 'glance' | 'onSlow'>;
@@ -28,9 +29,15 @@ export type HeartbeatOptions = {
  * over on the living connection, and nobody is dropped for it.
  */
 export const residentHeartbeat = (config: () => ResidentConfig, options: HeartbeatOptions): Heartbeat => {
-  const { control, log, expectNoise, refusals, traffic } = options;
+  const { control, log, expectNoise, muffle, refusals, traffic } = options;
+  const patience: PatientOptions = {
+    get timeoutMs() {
+      return config().timeoutMs;
+    },
+    ...traffic,
+  };
   const farWith = (timeoutMs: () => number): FarOptions => ({
-    ...{ control, expectNoise, refusals },
+    ...{ control, expectNoise, muffle, refusals, patience },
     get message() {
       return config().message;
     },
@@ -41,12 +48,6 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
   });
   const far = farWith(() => config().timeoutMs);
   const unhurried = farWith(() => LONGEST_BEAT_MS);
-  const patience: PatientOptions = {
-    get timeoutMs() {
-      return config().timeoutMs;
-    },
-    ...traffic,
-  };
   const make = (plan: HeartbeatPlan, tag: string): Heartbeat => {
     switch (plan.method) {
       case 'Auto':
@@ -55,7 +56,7 @@ export const residentHeartbeat = (config: () => ResidentConfig, options: Heartbe
         return patientHeartbeat(loopHeartbeat(unhurried, tag), patience);
       case 'Ping':
         return patientHeartbeat(pingHeartbeat(unhurried, tag), patience);
-      // These two ask for more than the server: they tell by their own timeout which of the two is silent.
+      // These two ask for more than the server, and have to tell which of the two is silent (heartbeat-judged.ts).
       case 'Echo':
         return echoHeartbeat(far, plan.port, tag);
       case 'Forward':

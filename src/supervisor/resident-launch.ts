@@ -22,7 +22,8 @@ export type LaunchOptions = {
   /** Those that ssh starts with. */
   readonly forwards: readonly DocumentForward[];
   readonly log: JsonLog;
-  readonly expectNoise: (lines: number) => void;
+  readonly expectNoise: HeartbeatOptions['expectNoise'];
+  readonly muffle: HeartbeatOptions['muffle'];
   /** Told of ssh's stderr by whoever reads it. */
   readonly refusals: Refusals;
   readonly traffic: HeartbeatOptions['traffic'];
@@ -34,7 +35,7 @@ export type LaunchOptions = {
  */
 export const launchResident = async (
   config: () => ResidentConfig,
-  { logins, env, log, forwards, expectNoise, refusals, traffic }: LaunchOptions,
+  { logins, env, log, forwards, expectNoise, muffle, refusals, traffic }: LaunchOptions,
 ): Promise<ResidentLaunch | Unable> => {
   const document = { ...config().document, forwards: [...forwards] };
   const prepared = await logins.prepare(document);
@@ -44,7 +45,7 @@ export const launchResident = async (
     for (const { path, content } of files) writeFileSync(path, content, { mode: 0o600 });
     const childEnv = { ...env, ...sshEnv };
     const control = createControlSocket('ssh', childEnv);
-    const heartbeat = residentHeartbeat(config, { control, log, expectNoise, refusals, traffic });
+    const heartbeat = residentHeartbeat(config, { control, log, expectNoise, muffle, refusals, traffic });
     const hints = { AuthFailed: `offered ${prepared.offer}` };
     return {
       path: 'ssh',

@@ -93,6 +93,13 @@ export const closedSoFar = (socket: Socket): (() => Promise<boolean>) => {
   };
 };
 
+/** What the work comes to; null where that takes longer, or the signal ends the waiting. The work itself goes on. */
+export const inTime = <T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T | null> =>
+  once<T | null>(timeoutMs, signal, (resolve, reject) => void work.then(resolve, reject)).catch((problem) => {
+    if (problem instanceof TimeoutError || signal.aborted) return null;
+    throw problem;
+  });
+
 const once = <T>(
   timeoutMs: number,
   signal: AbortSignal,

@@ -28,7 +28,14 @@ const tunnel = (sshd: Sshd, port: number, target: number, ssh: object = {}) => (
 describe('autossh-operator known-hosts', () => {
   it('makes a ConfigMap that a run trusts, with the fingerprints that ssh-keygen shows at the server', async (context) => {
     const [sshd, service] = [await sshdIn(context), await serviceIn(context)];
-    const { code, out, err } = await operator(['known-hosts', `127.0.0.1:${sshd.port}`, '-n', 'shop']);
+    const { code, out, err } = await operator([
+      'known-hosts',
+      `127.0.0.1:${sshd.port}`,
+      '-n',
+      'shop',
+      '--timeout',
+      '60',
+    ]);
     expect({ code, err }).toMatchObject({ code: 0 });
     expect(parse(out)).toEqual({
       apiVersion: 'v1',
@@ -60,7 +67,8 @@ describe('autossh-operator known-hosts', () => {
     expect(closed.err).toMatch(/^\[127\.0\.0\.1\]:\d+: expected an SSH server .* is the port right/);
     const mute = await operator(['known-hosts', `127.0.0.1:${silent.port}`, '--timeout', '1']);
     expect(mute).toMatchObject({ code: 1, out: '' });
-    const nameless = await operator(['known-hosts', 'nowhere.invalid']);
+    // Where the machine's resolver is silent, too, in time.
+    const nameless = await operator(['known-hosts', 'nowhere.invalid'], '', { RES_OPTIONS: 'timeout:1 attempts:1' });
     expect(nameless).toMatchObject({ code: 1, out: '' });
     expect(nameless.err).toContain('nowhere.invalid: expected a name that resolves');
   });

@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { operator } from '../support/local.ts';
 
@@ -47,12 +51,19 @@ describe('autossh-operator', () => {
     [['validate', '-f', 'x', '-o', 'xml'], 'validate: --output: expected text or json; got "xml"'],
     [['validate', '-f', 'x', '--for', 'fun'], 'validate: --for: expected run or cluster; got "fun"'],
     [['known-hosts', 'x', '--timeout', '0'], 'known-hosts: --timeout: expected a whole number, 1-60; got "0"'],
+    [['known-hosts', 'x', '--timeout', '1e1'], 'known-hosts: --timeout: expected a whole number, 1-60; got "1e1"'],
     [['controller'], 'controller: expected --image IMAGE of the sidecars; got none'],
     [['sidecar', '--http-port', 'x'], 'sidecar: --http-port: expected a whole number, 1-65535; got "x"'],
   ])('%j is refused in words', async (args, words) => {
     const { code, out, err } = await operator(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });
     expect(err).toContain(`autossh-operator ${words}\n\nusage: `);
+  });
+
+  it('known-hosts takes no other names of an object, all said at once', async () => {
+    const { code, out, err } = await operator(['known-hosts', '127.0.0.1:1', 'a b', '--name', 'A', '-n', 'a\nb']);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err.split('\n').map((line) => line.split(':')[0])).toEqual(['"a b"', '--name', '--namespace', '']);
   });
 
   it('validate takes standard input, a directory and names without -f; what cannot be read is said', async () => {
@@ -63,8 +74,21 @@ describe('autossh-operator', () => {
       code: 1,
       err: 'nowhere.yaml: expected a readable file or directory of manifests, of at most 16 MiB a file; got No such file or directory\n',
     });
+    const empty = await operator(['validate', '-f', '', '-i', '']);
+    expect(empty.err).toMatch(/^"": expected a readable file or .*\n"": expected a readable file with a private key;/);
     const stdin = await operator(['validate', '-f', '-'], 'kind: [');
     expect(stdin.code).toBe(1);
     expect(stdin.err).toMatch(/^stdin:1:\d+: expected valid YAML; got an error: /);
+  });
+
+  it('does not wait for a pipe that nobody writes to, nor for the end of what has none', async (context) => {
+    const dir = mkdtempSync(join(tmpdir(), 'use-'));
+    context.onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+    execFileSync('mkfifo', [join(dir, 'pipe.yaml')]);
+    const expected = 'expected a readable file or directory of manifests, of at most 16 MiB a file';
+    const inside = await operator(['validate', '-f', dir]);
+    expect(inside).toEqual({ code: 1, out: '', err: `${dir}/pipe.yaml: ${expected}; got something else\n` });
+    const endless = await operator(['validate', '-f', '/dev/zero']);
+    expect(endless).toEqual({ code: 1, out: '', err: `/dev/zero: ${expected}; got more\n` });
   });
 });

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestContext } from 'vitest';
@@ -35,6 +35,8 @@ export type LocalRun = {
   says(what: string, is: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
   /** Its processes now, ssh and helpers of it among them. */
   processes(): Process[];
+  /** Those of them that hold a connection: clients of their control sockets, which come and go, are called ssh too. */
+  connections(): Process[];
   /** Waits until it has told where the status of a tunnel is, and gives that. */
   status(tunnel: string): Promise<Record<string, unknown>>;
   /** Waits until a tunnel is connected. */
@@ -46,7 +48,7 @@ export type LocalRun = {
 /** Directories of runs that are there now, in all places where one may be. */
 export const privateDirectories = (): string[] =>
   ['/dev/shm', process.env['XDG_RUNTIME_DIR'] ?? '', tmpdir()]
-    .filter(Boolean)
+    .filter((base) => base !== '' && existsSync(base))
     .flatMap((base) => readdirSync(base).map((name) => join(base, name)))
     .filter((path) => /\/autossh-run-\d+-\d+-\w+$/.test(path));
 
@@ -83,12 +85,12 @@ export const localRun = (
   const says = (what: string, is: (line: Record<string, unknown>) => boolean) =>
     until(what, () => log().find(is), { deadlineMs: 60_000, state: () => text }) as Promise<Record<string, unknown>>;
   const status = async (tunnel: string) => {
-    const line = await says(
-      `the address of ${tunnel}`,
-      ({ msg, tunnel: id }) => msg === 'tunnel starts' && id === tunnel,
-    );
-    const answer = await fetch(new URL('/status', String(line['status']))).catch(() => undefined);
-    return answer === undefined ? {} : ((await answer.json()) as Record<string, unknown>);
+    const tells = ({ msg, tunnel: id }: Record<string, unknown>) => msg === 'tunnel starts' && id === tunnel;
+    await says(`the address of ${tunnel}`, tells);
+    const address = new URL('/status', String(log().findLast(tells)?.['status']));
+    // A supervisor may end in the middle of its answer.
+    const answer = fetch(address).then((response) => response.json() as Promise<Record<string, unknown>>);
+    return answer.catch((): Record<string, unknown> => ({}));
   };
   onTestFinished(async () => {
     processes();
@@ -105,6 +107,7 @@ export const localRun = (
   });
   return {
     ...{ child, dir, log, says, processes, status, exited },
+    connections: () => processes().filter(holdsConnection),
     text: () => text,
     connected: async (tunnel) => {
       await until(`${tunnel} to be connected`, async () => (await status(tunnel))['connected'] === true, {
@@ -116,5 +119,18 @@ export const localRun = (
     },
   };
 };
+
+/** A file of /proc about a process; empty where the process has ended meanwhile. */
+export const readProc = ({ pid }: Process, file: 'cmdline' | 'environ'): string => {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+  } catch {
+    return '';
+  }
+};
+
+/** Whether it is an ssh that holds a connection, and no client of the control socket of one. */
+export const holdsConnection = (one: Process): boolean =>
+  one.name === 'ssh' && readProc(one, 'cmdline').split('\0').includes('-N');
 
 export { isAlive, processOf };

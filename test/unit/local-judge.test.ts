@@ -141,6 +141,22 @@ spec:
     ]);
   });
 
+  it('is told what is no known_hosts: a key file, a fingerprint, an empty file', () => {
+    const of = (text: string) => lines(tunnel() + hosts(`data: {known_hosts: ${JSON.stringify(text)}}\n`));
+    const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI';
+    for (const good of [
+      `h ${key}`,
+      `|1|a=|b= ${key} c`,
+      `# c\n\n@cert-authority *.h ${key}`,
+      ` [h]:22,1.2.3.4\t${key}\r\n`,
+    ])
+      expect([good, of(good)]).toEqual([good, []]);
+    for (const bad of [KEY, `${key} me@here\n`, '256 SHA256:abc h (ED25519)\n', '\n', `#h ${key}\n`, 'h 1024 35 123\n'])
+      expect(of(bad)).toEqual([
+        `t.yaml:13:7: SshTunnel/orders-db: spec.ssh.knownHosts.configMapRef.key: expected lines of known_hosts (host, type and key) as "known_hosts" of ConfigMap "bastion-hosts", or in the file given for it; got ${bad.length} bytes of something else`,
+      ]);
+  });
+
   it('is told a public key, or a text that is no base64, by its place and never by its value', () => {
     expect(lines(tunnel() + secret('stringData: {ssh-privatekey: ssh-ed25519 hunter2}\n'))).toEqual([
       't.yaml:10:7: SshTunnel/orders-db: spec.ssh.identity.secretRef.key: expected a private key as ssh-keygen writes it as "ssh-privatekey" of Secret "bastion-key", or in the file given for it; got 19 characters of something else',

@@ -6,7 +6,7 @@ import { validate } from '../../src/local/validate.ts';
 const dir = resolve(import.meta.dirname, '../../deploy/samples/local');
 
 it('every local sample is valid as it is shipped, for a cluster and, with a key and host keys, for a run', () => {
-  const text = { stdin: '', output: 'text' } as const;
+  const text = { streams: new Map(), output: 'text' } as const;
   const { code, out, err } = validate({ ...text, files: [dir], purpose: 'cluster' });
   expect({ code, err }).toEqual({ code: 0, err: '' });
   expect(out.trimEnd().split('\n')).toHaveLength(readdirSync(dir).length);
@@ -20,7 +20,7 @@ it('every local sample is valid as it is shipped, for a cluster and, with a key 
 
 it('as JSON: everything a program needs, and a program reads it', () => {
   const file = join(dir, 'jump-host.yaml');
-  const { code, out, err } = validate({ stdin: '', output: 'json', files: [file], purpose: 'run' });
+  const { code, out, err } = validate({ streams: new Map(), output: 'json', files: [file], purpose: 'run' });
   expect({ code, err }).toEqual({ code: 1, err: '' });
   const { valid, violations, tunnels } = JSON.parse(out);
   expect({ valid, tunnels }).toEqual({ valid: false, tunnels: [] });
