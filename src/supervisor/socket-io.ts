@@ -93,6 +93,10 @@ export const closedSoFar = (socket: Socket): (() => Promise<boolean>) => {
   };
 };
 
+/** What a promise that never rejects resolves to; rejects with a TimeoutError, or the signal's reason. */
+export const inTime = <T>(promise: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> =>
+  once<T>(timeoutMs, signal, (resolve) => void promise.then(resolve));
+
 const once = <T>(
   timeoutMs: number,
   signal: AbortSignal,
