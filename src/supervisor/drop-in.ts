@@ -16,8 +16,8 @@ import { errorText } from './system-error.ts';
 import { unreadableKey } from './unreadable-key.ts';
 import { USAGE, VERSION } from './usage.ts';
 
-/** How long the last lines may take to leave. */
-const FLUSH_MS = 1_000;
+/** How long the last lines may take to leave: only where nobody reads them it takes so long, or on a machine that stands still. */
+const FLUSH_MS = 5_000;
 
 /**
  * The command `autossh`: reads its environment and arguments, makes what must stand before ssh (log, listener, pid file), and

@@ -12,7 +12,15 @@ export const autoHeartbeat = (options: ChannelOptions, tag = ''): Heartbeat => {
   const loop = loopHeartbeat(options, tag);
   let inForce: Heartbeat = loop;
 
-  const pingInstead = async (why: string, signal: AbortSignal): Promise<void> => {
+  /** From one method to the other it goes once, even if both the opening and a beat have learned of the refusal. */
+  let change: Promise<void> | null = null;
+  const pingInstead = (why: string, signal: AbortSignal): Promise<void> => {
+    change ??= toPing(why, signal).finally(() => {
+      change = null;
+    });
+    return change;
+  };
+  const toPing = async (why: string, signal: AbortSignal): Promise<void> => {
     options.log(info(`heartbeat: the server allows no loop (${why}); using a channel that it must refuse`));
     const ping = pingHeartbeat(options, tag);
     await loop.leave?.(signal);
@@ -32,11 +40,13 @@ export const autoHeartbeat = (options: ChannelOptions, tag = ''): Heartbeat => {
       if (why !== null) await pingInstead(why, signal);
     },
     beat: async (signal): Promise<Beat> => {
-      const beat = await inForce.beat(signal);
-      const why = inForce === loop && !beat.ok && beat.serverAnswered ? loop.refusal() : null;
+      const by = inForce;
+      const beat = await by.beat(signal);
+      const why = by === loop && !beat.ok && beat.serverAnswered ? loop.refusal() : null;
       if (why === null) return beat;
       try {
-        await pingInstead(why, signal);
+        // The opening may have seen to it meanwhile.
+        if (inForce === loop) await pingInstead(why, signal);
       } catch {
         return beat;
       }

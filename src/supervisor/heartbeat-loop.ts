@@ -6,7 +6,7 @@ import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import type { ChannelOptions } from './heartbeat-options.ts';
 import { pingHeartbeat } from './heartbeat-ping.ts';
 import { awaitBack, comesBack, listenForBack } from './loop-back.ts';
-import { dial, TimeoutError } from './socket-io.ts';
+import { dial, inTime, TimeoutError } from './socket-io.ts';
 import { errorText } from './system-error.ts';
 
 /** A loop, and why the server allows none (null: it has not refused). */
@@ -31,12 +31,17 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
   let server: Server | null = null;
   let proven = false;
   let refusal: string | null = null;
+  /** The first set-up, while it is under way. */
+  let opening: Promise<Beat | null> | null = null;
 
   /** 1.4g says only that the port is down; what this heartbeat saw is worth a line of its own. */
   const missed = (detail: string): Beat => {
     log(debug(`heartbeat: ${detail}`));
     return lost(detail);
   };
+
+  const whyNone = (problem: unknown): string =>
+    problem instanceof TimeoutError ? `no answer within ${options.timeoutMs} ms` : errorText(problem);
 
   /** Adds both ways; null when they stand. */
   const setUp = async (signal: AbortSignal): Promise<Beat | null> => {
@@ -71,6 +76,10 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
     await ping.leave?.(signal);
   };
 
+  /** A beat that is due before the ways stand waits for them: to ask a second time would be too soon, and give two of each. */
+  const soon = (answer: Promise<Beat | null>, signal: AbortSignal): Promise<Beat | null> =>
+    inTime(answer, options.timeoutMs, signal).catch((problem: unknown) => missed(whyNone(problem)));
+
   const goRound = async (through: Server, signal: AbortSignal): Promise<Beat> => {
     const { timeoutMs } = options;
     const started = performance.now();
@@ -89,7 +98,7 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
       refusal = 'the server refuses connections to its own port';
       return refused('TargetUnreachable', `the server allows no loop: ${refusal}`);
     } catch (problem) {
-      return missed(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
+      return missed(whyNone(problem));
     } finally {
       socket?.destroy();
       back.close();
@@ -103,12 +112,13 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
     open: async (signal) => {
       await loggedIn(control, signal);
       server ??= await listenForBack(echo);
-      await allAnswered(signal);
-      await setUp(signal);
+      opening = allAnswered(signal).then(() => setUp(signal));
+      await opening;
+      opening = null;
     },
     beat: async (signal) => {
       if (server === null) return missed('ssh is not connected');
-      const problem = ways.length < 2 ? await setUp(signal) : null;
+      const problem = opening !== null ? await soon(opening, signal) : ways.length < 2 ? await setUp(signal) : null;
       return problem ?? goRound(server, signal);
     },
     leave: async (signal) => {

@@ -87,7 +87,9 @@ export const pingBeside = (options: FarOptions, tag: string): PingHeartbeat => {
   );
   const within = async (timeoutMs: number, signal: AbortSignal): Promise<Beat> => {
     const beat = ping.within(LONGEST_BEAT_MS, NOBODY).finally(options.muffle(1));
-    return (await inTime(beat, timeoutMs, signal)) ?? lost(`no answer within ${timeoutMs} ms`);
+    return inTime(beat, timeoutMs, signal).catch((problem: unknown) =>
+      lost(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem)),
+    );
   };
   return { ...ping, beat: (signal) => within(options.timeoutMs, signal), within };
 };

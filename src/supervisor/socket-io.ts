@@ -93,12 +93,9 @@ export const closedSoFar = (socket: Socket): (() => Promise<boolean>) => {
   };
 };
 
-/** What the work comes to; null where that takes longer, or the signal ends the waiting. The work itself goes on. */
-export const inTime = <T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T | null> =>
-  once<T | null>(timeoutMs, signal, (resolve, reject) => void work.then(resolve, reject)).catch((problem) => {
-    if (problem instanceof TimeoutError || signal.aborted) return null;
-    throw problem;
-  });
+/** What the work comes to; rejects as it does, with a TimeoutError, or with the signal's reason. The work itself goes on. */
+export const inTime = <T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> =>
+  once<T>(timeoutMs, signal, (resolve, reject) => void work.then(resolve, reject));
 
 const once = <T>(
   timeoutMs: number,

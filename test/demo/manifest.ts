@@ -17,8 +17,8 @@ const say = (text = '') => console.log(text);
 const title = (text: string) => say(`\n== ${text}`);
 const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
 
-/** Served slowly enough that a change of the tunnel falls into the middle of it. */
-const DOWNLOAD = { chunks: 60, chunkBytes: 64 * 1024, everyMs: 50 };
+/** Served slowly, and its last chunk only when it may end: a change of the tunnel falls into the middle of it, on any machine. */
+const DOWNLOAD = { chunks: 60, chunkBytes: 64 * 1024, everyMs: 50, timeoutMs: 120_000 };
 const GREETING = 'hello from the second service\n';
 
 type Manifest = {
@@ -32,7 +32,9 @@ type Line = Readonly<Record<string, unknown>>;
 export const playManifest = async ({ keep }: { keep: boolean }): Promise<void> => {
   title('The same as a manifest: autossh-operator run -f tunnel.yaml, with no cluster');
   const sshd = await startSshd();
-  const [slow, quick] = [await serve(sendSlowly), await serve((_request, response) => response.end(GREETING))];
+  let mayEnd = false;
+  const slow = await serve(sendSlowly(() => mayEnd));
+  const quick = await serve((_request, response) => response.end(GREETING));
   const file = join(sshd.dir, 'tunnel.yaml');
   const [first, second] = [await freePort(), await freePort()];
   const files = { listen: first, target: portOf(slow) };
@@ -50,14 +52,15 @@ export const playManifest = async ({ keep }: { keep: boolean }): Promise<void> =
     say(`   -> connected; for a person: ${line['page']}`);
 
     title('A forward added in the middle of a download');
-    const download = fetchAll(first);
-    await until('half of the download', () => download.bytes() > (DOWNLOAD.chunks * DOWNLOAD.chunkBytes) / 3);
+    const download = fetchAll(first, DOWNLOAD.timeoutMs);
+    await until('a third of the download', () => download.bytes() > (DOWNLOAD.chunks * DOWNLOAD.chunkBytes) / 3);
     const ssh = sshOf(run);
     const edited = performance.now();
     write({ forwards: { files, hello: { listen: second, target: portOf(quick) } } });
     await until('the new forward', async () => (await fetchAll(second).done).toString() === GREETING);
     say(`   -> the new forward answered ${seconds(performance.now() - edited)} after the file was saved`);
     expect('the download is not over yet', download.bytes() < DOWNLOAD.chunks * DOWNLOAD.chunkBytes);
+    mayEnd = true;
     expect('the download is whole', digest(await download.done) === digest(PAYLOAD));
     expect('the same ssh still runs', sshOf(run) === ssh);
     say(`   -> the download ended whole (${PAYLOAD.length} bytes, SHA-256 compared), on the same connection`);
@@ -193,17 +196,20 @@ const sshOf = ({ child }: Run): number | undefined =>
 const PAYLOAD = Buffer.alloc(DOWNLOAD.chunks * DOWNLOAD.chunkBytes, 'the same bytes on both sides of the tunnel. ');
 const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
-const sendSlowly: RequestListener = (_request, response) => {
-  let sent = 0;
-  const timer = setInterval(() => {
-    response.write(PAYLOAD.subarray(sent, sent + DOWNLOAD.chunkBytes));
-    sent += DOWNLOAD.chunkBytes;
-    if (sent < PAYLOAD.length) return;
-    clearInterval(timer);
-    response.end();
-  }, DOWNLOAD.everyMs);
-  response.on('close', () => clearInterval(timer));
-};
+const sendSlowly =
+  (mayEnd: () => boolean): RequestListener =>
+  (_request, response) => {
+    let sent = 0;
+    const timer = setInterval(() => {
+      if (sent + DOWNLOAD.chunkBytes >= PAYLOAD.length && !mayEnd()) return;
+      response.write(PAYLOAD.subarray(sent, sent + DOWNLOAD.chunkBytes));
+      sent += DOWNLOAD.chunkBytes;
+      if (sent < PAYLOAD.length) return;
+      clearInterval(timer);
+      response.end();
+    }, DOWNLOAD.everyMs);
+    response.on('close', () => clearInterval(timer));
+  };
 
 const serve = async (answer: RequestListener): Promise<Server> => {
   const server = createServer(answer);
@@ -217,10 +223,10 @@ const portOf = (server: Server): number => {
 };
 
 /** A GET through a forward; empty where nothing answers. */
-const fetchAll = (port: number): { bytes: () => number; done: Promise<Buffer> } => {
+const fetchAll = (port: number, timeout = 5_000): { bytes: () => number; done: Promise<Buffer> } => {
   const chunks: Buffer[] = [];
   const done = new Promise<Buffer>((resolve) => {
-    const request = get({ host: '127.0.0.1', port, agent: false, timeout: 5_000 }, (response) => {
+    const request = get({ host: '127.0.0.1', port, agent: false, timeout }, (response) => {
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', () => resolve(Buffer.of()));
       response.on('end', () => resolve(Buffer.concat(chunks)));

@@ -21,6 +21,7 @@ import { itWith, whyNot } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
 import type { Sshd } from '../support/sshd.ts';
+import { listensAt } from '../support/unix-socket.ts';
 import { until } from '../support/until.ts';
 
 describe.concurrent('in the background (-f)', () => {
@@ -61,7 +62,7 @@ describe.concurrent('in the background (-f)', () => {
     const autossh = autosshIn(context, {
       wrap: ['sh', '-c', script, 'sh'],
       args: ['-f', ...tunnelArgs(sshd)],
-      env: { AUTOSSH_PIDFILE: pidFile, AUTOSSH_LOGFILE: logFile, AUTOSSH_POLL: '600' },
+      env: { AUTOSSH_PIDFILE: pidFile, AUTOSSH_LOGFILE: logFile },
     });
     context.expect(await autossh.ended(), autossh.stderr()).toEqual({ code: 0, signal: null });
     return { autossh, pidFile, pid: Number(autossh.stdout().toString()), log: () => readFileSync(logFile, 'utf8') };
@@ -148,7 +149,7 @@ describe.concurrent('bad input: one line, exit code 1, nothing started', () => {
     writeFileSync(key, 'not a key\n', { mode: 0o600 });
     const autossh = autosshIn(context, {
       args: tunnelArgs(withKey(sshd, key)),
-      env: { AUTOSSH_GATETIME: '30', AUTOSSH_POLL: '600' },
+      env: { AUTOSSH_GATETIME: '3600' },
     });
     context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
     await autossh.said(/Load key .*no-key/);
@@ -189,7 +190,7 @@ describe.concurrent('a key that autossh may not read', () => {
     const agent = join(sshd.dir, 'agent');
     const running = spawn('ssh-agent', ['-D', '-a', agent], { stdio: 'ignore' });
     context.onTestFinished(() => void running.kill());
-    await until('the agent', () => existsSync(agent));
+    await until('the agent', () => listensAt(agent));
     const env = { SSH_AUTH_SOCK: agent };
     execFileSync('ssh-add', ['-q', sshd.userKey], { env: { ...process.env, ...env } });
     const key = secretFile(sshd);
@@ -247,7 +248,7 @@ describe.concurrent('the log', () => {
   it('goes to stderr too with AUTOSSH_DEBUG, and only there from level 7 on', async (context) => {
     const sshd = await sshdIn(context);
     const autossh = autosshIn(context, { args: tunnelArgs(sshd) });
-    await autossh.said(/^autossh\[\d+\]: set alarm for 2 secs$/);
+    await autossh.said(/^autossh\[\d+\]: set alarm for 600 secs$/);
   });
 });
 
@@ -260,7 +261,6 @@ describe('signals', () => {
       const autossh = startAutossh({
         wrap: ['sh', '-c', 'trap "" USR1; echo; exec "$@"', 'sh'],
         args: tunnelArgs(sshd),
-        env: { AUTOSSH_POLL: '600' },
       });
       try {
         await until('the shell', () => autossh.stdout().length > 0, { everyMs: 1 });
@@ -287,7 +287,7 @@ describe('signals', () => {
   for (const name of ['SIGHUP', 'SIGUSR2'] as const)
     it(`${name} wakes autossh, and the alarm goes on as it was`, async (context) => {
       const sshd = await sshdIn(context);
-      const autossh = autosshIn(context, { args: tunnelArgs(sshd), env: { AUTOSSH_POLL: '600' } });
+      const autossh = autosshIn(context, { args: tunnelArgs(sshd) });
       const ssh = await autossh.ssh();
       await autossh.said(/set alarm for 600 secs/);
       const from = autossh.lines().length;
@@ -319,8 +319,8 @@ describe.concurrent('ssh-agent', () => {
 
   it('with none, one is started for the session and ends with it', async (context) => {
     const { autossh, socket, agents } = await open(context);
+    await until('the agent', () => agents().length > 0 && listensAt(socket ?? ''), { state: autossh.stderr });
     context.expect(agents()).toHaveLength(1);
-    context.expect(existsSync(socket ?? '')).toBe(true);
     autossh.child.kill('SIGTERM');
     await autossh.ended();
     await nothingLeft(autossh.dir);

@@ -28,16 +28,24 @@ it('npm run demo:local -- --keep: everything stays until Ctrl-C, and then nothin
     demo.kill('SIGKILL');
   });
   await until('the end of the story', () => code !== undefined || /Ctrl-C here ends/.test(said), {
-    deadlineMs: 180_000,
+    deadlineMs: 600_000,
     state: () => said,
   });
   const urls = [...said.matchAll(/^ +curl (http:\S+)/gm)].map(([, url = '']) => url);
   expect(urls, said).toHaveLength(2);
-  for (const url of urls) expect(await (await fetch(url)).text(), url).toContain('hello from');
-  const all = descendantsOf(demo.pid ?? 0);
-  expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(['autossh', 'ssh', 'sshd']));
+  // A tunnel on a busy machine may just be at its next ssh.
+  const answer = (url: string) =>
+    fetch(url).then(
+      (response) => response.text(),
+      () => '',
+    );
+  for (const url of urls) await until(`hello from ${url}`, async () => (await answer(url)).includes('hello from'));
+  const all = await until('autossh, ssh and sshd', () => {
+    const below = descendantsOf(demo.pid ?? 0);
+    return ['autossh', 'ssh', 'sshd'].every((wanted) => below.some(({ name }) => name === wanted)) && below;
+  });
   demo.kill('SIGINT');
-  await until('its end', () => code !== undefined, { deadlineMs: 60_000, state: () => said });
+  await until('its end', () => code !== undefined, { deadlineMs: 120_000, state: () => said });
   expect(code, said).toBe(0);
-  expect(all.filter(isAlive)).toEqual([]);
-});
+  await until('nothing to be left', () => !all.some(isAlive), { state: () => JSON.stringify(all.filter(isAlive)) });
+}, 900_000);

@@ -17,6 +17,8 @@ import { until } from '../support/until.ts';
  * is back. The beats have 1.5 s to come back, for the sake of slow machines: an ssh more than expected is no fault.
  */
 const POLL = { AUTOSSH_POLL: '3' };
+/** Where one more would be a fault: a login has 10 s, and so has a beat. */
+const PATIENT = { AUTOSSH_POLL: '20', AUTOSSH_FIRST_POLL: '10' };
 
 const startIn = (context: TestContext, options: AutosshOptions): Autossh =>
   autosshIn(context, { ...options, env: { ...POLL, ...options.env } });
@@ -53,16 +55,17 @@ describe.concurrent('faults', () => {
       ['SIGKILL', /ssh exited on signal 9, restarting ssh/],
     ] as const)
       it(`-M ${monitor}: ssh ended by ${name} is started again`, async (context) => {
-        const { autossh, at, ssh } = await open(context, { monitor });
-        signal(ssh, name);
+        // No beat that comes too late may end ssh first.
+        const { autossh, at, ssh } = await open(context, { monitor, env: { AUTOSSH_POLL: '600' } });
+        context.expect(signal(ssh, name)).toBe(true);
         await autossh.said(line);
         context.expect(await autossh.nextSsh(ssh)).not.toEqual(ssh);
         await flows(at, autossh.stderr);
       });
 
   it('a stopped ssh is missed by the heartbeat, killed, and replaced', async (context) => {
-    const { autossh, at, ssh } = await open(context);
-    signal(ssh, 'SIGSTOP');
+    const { autossh, at, ssh } = await open(context, { env: PATIENT });
+    context.expect(signal(ssh, 'SIGSTOP')).toBe(true);
     await autossh.said(/port down, restarting ssh/);
     await autossh.said(/ssh did not end on SIGTERM, sending SIGKILL/);
     await autossh.nextSsh(ssh);
@@ -71,11 +74,13 @@ describe.concurrent('faults', () => {
   });
 
   it('AUTOSSH_PORT=auto, which wins over -M: a loop over the control socket, and over that of the next ssh', async (context) => {
-    const { autossh, at, ssh } = await open(context, { monitor: '0', env: { AUTOSSH_PORT: 'auto' } });
+    const { autossh, at } = await open(context, { monitor: '0', env: { AUTOSSH_PORT: 'auto' } });
     const loop = /heartbeat: loop through port \d+ of the server/;
     await autossh.said(loop);
     await autossh.said(/connection ok/);
     const from = autossh.lines().length;
+    // The one that runs now: a slow machine may have needed more than one.
+    const ssh = await autossh.ssh();
     signal(ssh, 'SIGSTOP');
     await autossh.said(/port down, restarting ssh/, from);
     await autossh.nextSsh(ssh);
@@ -91,7 +96,8 @@ describe.concurrent('faults', () => {
     const asked = performance.now();
     signalChild(autossh, 'SIGTERM');
     context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
-    context.expect(performance.now() - asked).toBeLessThan(15_000);
+    // 5 s, and what a busy machine adds; the original waits for ever.
+    context.expect(performance.now() - asked).toBeLessThan(30_000);
     context.expect(isAlive(ssh)).toBe(false);
     await autossh.said(/received signal to exit \(15\)/);
     await autossh.said(/sending SIGKILL/);
@@ -109,7 +115,7 @@ describe.concurrent('faults', () => {
     const server = await sshdIn(context);
     const { autossh, at } = await open(context, { server });
     await server.kill();
-    await until('some refused tries', () => refusals(autossh) >= 8, { state: autossh.stderr, deadlineMs: 60_000 });
+    await until('some refused tries', () => refusals(autossh) >= 8, { state: autossh.stderr, deadlineMs: 90_000 });
     await server.restart();
     await flows(at, autossh.stderr);
     // 1.4g's own pace: the first tries at once, then none sooner than the grace time allows.
@@ -129,8 +135,7 @@ describe.concurrent('faults', () => {
 
   it('ten clients with automatic ports beat side by side on one sshd', async (context) => {
     const server = await sshdIn(context);
-    const env = { AUTOSSH_POLL: '6', AUTOSSH_FIRST_POLL: '3' };
-    const clients = await Promise.all(Array.from({ length: 10 }, () => open(context, { server, env })));
+    const clients = await Promise.all(Array.from({ length: 10 }, () => open(context, { server, env: PATIENT })));
     await Promise.all(clients.map(({ autossh }) => autossh.said(/connection ok/)));
     const loops = clients.map(({ autossh }) => autossh.stderr().match(/loop through port (\d+)/)?.[1]);
     context.expect(new Set(loops).size).toBe(10);
@@ -140,15 +145,15 @@ describe.concurrent('faults', () => {
 
   for (const [what, greeting, args] of [
     ['is silent', '', []],
-    ['is silent, and ssh has a ConnectTimeout', '', ['-o', 'ConnectTimeout=1']],
+    ['is silent, and ssh has a ConnectTimeout', '', ['-o', 'ConnectTimeout=3']],
     // ssh's ConnectTimeout does not see this one.
-    ['says only its name', 'SSH-2.0-Silent\r\n', ['-o', 'ConnectTimeout=1']],
+    ['says only its name', 'SSH-2.0-Silent\r\n', ['-o', 'ConnectTimeout=3']],
   ] as const)
     it(`${what}: ssh is started again until the server works`, async (context) => {
       const front = await startFront(context, sshd);
       front.say(greeting);
-      const { autossh, at } = await openThrough(context, front.port, args);
-      await until('three tries', () => autossh.starts() >= 3, { state: autossh.stderr, deadlineMs: 60_000 });
+      const { autossh, at } = await openThrough(context, front.port, args, { AUTOSSH_POLL: '6' });
+      await until('three tries', () => autossh.starts() >= 3, { state: autossh.stderr, deadlineMs: 90_000 });
       context.expect(await comesBack(at)).toBe(false);
       front.work();
       await flows(at, autossh.stderr);
@@ -159,10 +164,10 @@ describe.concurrent('faults', () => {
     front.say('');
     const { autossh, at } = await openThrough(context, front.port, [], { AUTOSSH_POLL: '600' });
     const line = await autossh.said(/no connection \d+ s after ssh was started, restarting ssh/, 0, 120_000);
-    // A busy machine may be late.
     const waited = Number(/no connection (\d+) s/.exec(line)?.[1]);
     context.expect(waited).toBeGreaterThanOrEqual(60);
-    context.expect(waited).toBeLessThan(75);
+    // A busy machine may be late; the next beat would be much later.
+    context.expect(waited).toBeLessThan(120);
     front.work();
     await flows(at, autossh.stderr);
   });
@@ -184,13 +189,14 @@ describe.concurrent('faults', () => {
     context: TestContext,
     { path, sshd, service }: Network,
     monitor: string,
-    args: string[] = [],
+    { args = [] as string[], env = {} } = {},
   ) => {
     const there = { path: join(sshd.dir, 'there') };
     const forwards = ['-L', `${there.path}:${service.path}`, '-R', `8080:${service.path}`];
     const autossh = startIn(context, {
       wrap: path.at('client'),
       args: ['-M', monitor, '-o', 'StreamLocalBindUnlink=yes', ...args, ...tunnelArgs(sshd, ...forwards)],
+      env,
     });
     const back = { path: await path.reach('server', 8080, join(sshd.dir, 'back')) };
     await flows(there, autossh.stderr);
@@ -203,12 +209,12 @@ describe.concurrent('faults', () => {
       itOverNetwork(
         `-M ${monitor}, ExitOnForwardFailure=${exits}: a cut path, and the old session holds the remote port`,
         async (context) => {
-          const net = await networkIn(context, ['ClientAliveInterval 5', 'ClientAliveCountMax 2']);
+          // Long enough that the next ssh is there before the old session is gone.
+          const net = await networkIn(context, ['ClientAliveInterval 10', 'ClientAliveCountMax 2']);
           const { path, sshd } = net;
-          const { autossh, there, back } = await openBoth(context, net, monitor, [
-            '-o',
-            `ExitOnForwardFailure=${exits}`,
-          ]);
+          const { autossh, there, back } = await openBoth(context, net, monitor, {
+            args: ['-o', `ExitOnForwardFailure=${exits}`],
+          });
           await autossh.said(/connection ok/);
           const old = clientPorts(sshd);
           const from = autossh.lines().length;
@@ -218,7 +224,7 @@ describe.concurrent('faults', () => {
           path.heal(old);
           await autossh.said(/remote port forwarding failed for listen port 8080/, from);
           // Not by asking at the port: each request there would put sshd's own asking off (OpenSSH 9.2).
-          await sshd.logged(/Timeout, client not responding/);
+          await sshd.logged(/Timeout, client not responding/, 90_000);
           await flows(there, autossh.stderr);
           await flows(back, autossh.stderr);
           await autossh.said(/connection ok/, autossh.lines().length);
@@ -234,8 +240,11 @@ describe.concurrent('faults', () => {
       async (context) => {
         const net = await networkIn(context);
         for (const address of addresses) await net.path.offer('server', 20_000, net.service.path, address);
-        const { autossh, there, back } = await openBoth(context, net, '20000', ['-o', 'ExitOnForwardFailure=no']);
-        await autossh.said(line);
+        const { autossh, there, back } = await openBoth(context, net, '20000', {
+          args: ['-o', 'ExitOnForwardFailure=no'],
+          env: PATIENT,
+        });
+        await autossh.said(line, 0, 120_000);
         await autossh.said(/connection ok/);
         context.expect(autossh.starts()).toBe(starts);
         await flows(there);
@@ -250,7 +259,7 @@ describe.concurrent('faults', () => {
       const ssh = await autossh.ssh();
       net.path.changeClientAddress('10.99.0.77');
       await autossh.nextSsh(ssh);
-      await net.sshd.logged(/Timeout, client not responding/);
+      await net.sshd.logged(/Timeout, client not responding/, 90_000);
       await flows(there, autossh.stderr);
       await flows(back, autossh.stderr);
       context.expect(net.sshd.log()).toContain('Accepted publickey for root from 10.99.0.77');

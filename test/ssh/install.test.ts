@@ -30,7 +30,7 @@ describe('the installed package', () => {
     const { name, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, string>;
     npm(dir, 'install', '--prefix', prefix, '--offline', join(dir, `${name}-${version}.tgz`));
     rmSync(copy, { recursive: true });
-  });
+  }, 600_000);
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   const npm = (cwd: string, ...args: string[]) => {

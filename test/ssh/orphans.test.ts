@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'vitest';
 import { type Autossh, nothingLeft, tunnelArgs } from '../support/autossh.ts';
@@ -52,9 +52,10 @@ describe.concurrent('nothing is left', () => {
   });
 
   it('after SIGTERM in the background, pid file included', async (context) => {
-    const { autossh, background } = await openInBackground(context);
+    const { autossh, background, pidFile } = await openInBackground(context);
     signal(background, 'SIGTERM');
     await nothingLeft(autossh.dir);
+    context.expect(existsSync(pidFile)).toBe(false);
   });
 
   for (const name of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)
@@ -81,7 +82,7 @@ describe.concurrent('nothing is left', () => {
     const autossh = autosshIn(context, { wrap: asPid1, args: tunnelArgs(sshd) });
     await sshd.logged(/Accepted publickey/);
     const tini = await until('tini', () => descendantsOf(autossh.pid).find((one) => one.name === 'tini'));
-    context.expect(names(descendantsOf(tini.pid), 'autossh', 'ssh')).toBe(true);
+    await until('autossh and ssh', () => names(descendantsOf(tini.pid), 'autossh', 'ssh'), { state: autossh.stderr });
     signal(tini, 'SIGTERM');
     context.expect(await autossh.ended()).toEqual({ code: 1, signal: null });
     await autossh.said(/received signal to exit \(15\)/);
@@ -132,5 +133,5 @@ const openInBackground = async (context: TestContext) => {
   const background = await until('the process in the background', () =>
     processOf(Number(readFileSync(pidFile, 'utf8'))),
   );
-  return { autossh, background };
+  return { autossh, background, pidFile };
 };

@@ -10,7 +10,10 @@ export const AUTOSSH = resolve(import.meta.dirname, '../../dist/autossh.cjs');
 
 export type AutosshOptions = {
   args: readonly string[];
-  /** Beside a clean environment with AUTOSSH_DEBUG=1, AUTOSSH_POLL=2 and AUTOSSH_GATETIME=0; undefined takes one away. */
+  /**
+   * Beside a clean environment with AUTOSSH_DEBUG=1, AUTOSSH_GATETIME=0 and 1.4g's AUTOSSH_POLL=600, so that no beat ends an ssh which
+   * is slow to log in; undefined takes one away.
+   */
   env?: Readonly<Record<string, string | undefined>>;
   /** A command that runs ours, e.g. `nsenter … --`, `tini --`. */
   wrap?: readonly string[];
@@ -75,7 +78,7 @@ export const startAutossh = ({ args, env = {}, wrap = [], command = AUTOSSH, std
     ssh,
     stderr: () => stderr,
     stdout: () => Buffer.concat(out),
-    said: (pattern, from = 0, deadlineMs = 60_000) =>
+    said: (pattern, from = 0, deadlineMs = 90_000) =>
       until(`a line like ${pattern}`, () => lines(from).find((line) => pattern.test(line)), { state, deadlineMs }),
     starts: () => [...stderr.matchAll(/starting ssh \(count (\d+)/g)].length,
     nextSsh: async (old, deadlineMs = 60_000) => {
@@ -107,7 +110,7 @@ export const autosshEnv = (dir: string, env: Readonly<Record<string, string | un
     TMPDIR: dir,
     AUTOSSH_NODE: process.execPath,
     AUTOSSH_DEBUG: '1',
-    AUTOSSH_POLL: '2',
+    AUTOSSH_POLL: '600',
     AUTOSSH_GATETIME: '0',
     ...env,
   };

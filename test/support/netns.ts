@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { whyNot } from './needs.ts';
 import { descendantsOf, processOf, signal } from './processes.ts';
+import { listensAt } from './unix-socket.ts';
 import { until } from './until.ts';
 
 /** The two ends of a network path. */
@@ -92,7 +93,7 @@ export const startNetPath = async (): Promise<NetPath> => {
     },
     reach: async (end, port, path) => {
       start(...at(end), 'socat', `UNIX-LISTEN:${path},fork`, `TCP:127.0.0.1:${port}`);
-      await until(`a way to port ${port}`, () => isListening(`/proc/${pids[end]}/net/unix`, path));
+      await until(`a way to port ${port}`, () => listensAt(path, `/proc/${pids[end]}/net/unix`));
       return path;
     },
     offer: async (end, port, path, host = '127.0.0.1') => {
@@ -107,7 +108,7 @@ export const startNetPath = async (): Promise<NetPath> => {
       const hex = port.toString(16).toUpperCase().padStart(4, '0');
       const entry = isOld ? `0100007F:${hex} ${'0'.repeat(8)}:0000 0A` : `01000000:${hex} ${'0'.repeat(32)}:0000 0A`;
       const table = `/proc/${pids[end]}/net/tcp${isOld ? '' : '6'}`;
-      await until(`port ${port}`, () => isListening(table, entry));
+      await until(`port ${port}`, () => readFileSync(table, 'latin1').includes(entry));
     },
     stop: async () => {
       for (const { pid } of helpers) {
@@ -120,5 +121,3 @@ export const startNetPath = async (): Promise<NetPath> => {
     },
   };
 };
-
-const isListening = (table: string, entry: string): boolean => readFileSync(table, 'latin1').includes(entry);

@@ -63,7 +63,7 @@ export type Sshd = {
   /** What sshd said so far (all runs). sshd writes to a file: a test whose event loop is blocked cannot freeze the server. */
   log(): string;
   /** Waits until the log has it. */
-  logged(pattern: RegExp): Promise<void>;
+  logged(pattern: RegExp, deadlineMs?: number): Promise<void>;
   /** SIGSTOP: the kernel still accepts TCP, nobody answers. */
   pause(part?: Part): void;
   resume(part?: Part): void;
@@ -200,8 +200,8 @@ export const startSshd = async (options: SshdOptions = {}): Promise<Sshd> => {
     destination: `${user}@${host}`,
     listener: () => (listener && isAlive(listener.process) ? listener.process.pid : undefined),
     sessions: () => sessions().map(({ pid }) => pid),
-    logged: async (pattern) => {
-      await until(`sshd to log ${pattern}`, () => pattern.test(log()), { state: log });
+    logged: async (pattern, deadlineMs = 60_000) => {
+      await until(`sshd to log ${pattern}`, () => pattern.test(log()), { state: log, deadlineMs });
     },
     pause: (part = 'all') => {
       for (const one of partOf(part)) signal(one, 'SIGSTOP');

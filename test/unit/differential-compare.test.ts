@@ -15,9 +15,8 @@ const observed: Observation = {
   left: [],
   seen: null,
 };
-const outcome = (change: Partial<Observation> = {}, times: number[] = [1000]): Outcome => ({
-  observed: { ...observed, ...change },
-  times,
+const outcome = (change: Partial<Observation> = {}, times: number[] = [1000], haltedMs = 0): Outcome => ({
+  ...{ observed: { ...observed, ...change }, times, haltedMs },
 });
 const scenario: Scenario = { id: 'x', args: [] };
 const named: Scenario = { ...scenario, differs: { 'version-text': (original) => ({ ...original, exit: 0 }) } };
@@ -46,6 +45,14 @@ describe('compare', () => {
     expect(compare(scenario, outcome(), slow)).toEqual([]);
     expect(compare({ ...scenario, withinMs: 500 }, outcome(), slow)).toHaveLength(1);
     expect(compare({ ...scenario, withinMs: 500 }, outcome({}, [1000, 1000]), outcome())).toHaveLength(1);
+  });
+
+  it('allows for what the machine stood still', () => {
+    const late = ['AUTOSSH: clear alarm timer (580 secs left)', 'AUTOSSH: signalled to exit'];
+    expect(compare(scenario, outcome(), outcome({ log: late }, [1000], 15_000))).toEqual([]);
+    const timed = { ...scenario, withinMs: 500 };
+    expect(compare(timed, outcome({}, [9000], 9000), outcome())).toEqual([]);
+    expect(compare(timed, outcome({}, [9000], 5000), outcome())).toHaveLength(1);
   });
 
   it('lets a named difference pass, and nothing beside it', () => {

@@ -1,53 +1,65 @@
 import { logFrom } from './differences.ts';
-import { type Manner, startPeer } from './peer.ts';
+import { type Manner, type Peer, startPeer } from './peer.ts';
 import type { Observation, Place, Run, Scenario } from './scenario.ts';
 
 /** The heartbeats over fixed ports, byte by byte: a peer of the test's own stands where ssh and the server would. */
 const loop = ({ port }: Place) => ['-M', `${port}`, '-N', 'host'];
 const echo = ({ port, echoPort }: Place) => ['-M', `${port}:${echoPort}`, '-N', 'host'];
 /** Network timeouts are half the poll time: long enough that busy processors keep them. */
-const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'all is well' };
-const CLOSE = 2_000;
+const BEATS = { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '20', AUTOSSH_MESSAGE: 'all is well' };
+const CLOSE = 3_000;
 
-/** Runs with the peer to its end, or until so many beats came round; finds the messages. */
-const withPeer = (manner: Manner, beats?: number) => async (run: Run) => {
-  const peer = await startPeer(run.port, manner, run.pid());
-  try {
-    if (beats !== undefined) {
-      await run.logged(/connection ok/, beats);
-      await run.logged(/set alarm for/, beats + 1);
-      run.signal('SIGTERM');
-    }
-    await run.over();
-    return peer.messages();
-  } finally {
+/** By the monitor port of their run. Each is there before autossh is: the first beat may come very soon. */
+const peers = new Map<number, Peer>();
+const peerOf = ({ port }: Place): Peer => {
+  const peer = peers.get(port);
+  if (peer === undefined) throw new Error(`expected a peer at port ${port}`);
+  return peer;
+};
+const withPeer = (manner: Manner) => async (at: Place) => {
+  const peer = await startPeer(at.port, manner);
+  peers.set(at.port, peer);
+  return () => {
+    peers.delete(at.port);
     peer.stop();
+  };
+};
+
+/** Runs to its end, or until so many beats came round; finds the messages. */
+const beating = (beats?: number) => async (run: Run) => {
+  if (beats !== undefined) {
+    await run.logged(/connection ok/, beats);
+    await run.logged(/set alarm for/, beats + 1);
+    run.signal('SIGTERM');
   }
+  await run.over();
+  return peerOf(run).messages(run.pid());
 };
 const ok = (id: string, args: Scenario['args'], manner: Manner): Scenario => ({
   id,
   args,
   env: BEATS,
-  drive: withPeer(manner, 2),
+  prepare: withPeer(manner),
+  drive: beating(2),
   withinMs: CLOSE,
 });
 const down = (id: string, args: Scenario['args'], manner: Manner, differs: Scenario['differs'] = {}): Scenario => ({
   id,
   differs,
   args,
-  env: { ...BEATS, AUTOSSH_POLL: '6', AUTOSSH_MAXSTART: '2' },
-  drive: withPeer(manner),
+  env: { ...BEATS, AUTOSSH_POLL: '14', AUTOSSH_MAXSTART: '2' },
+  prepare: withPeer(manner),
+  drive: beating(),
   withinMs: CLOSE,
 });
 
 export const HEARTBEAT: readonly Scenario[] = [
   ok('loop: beats', loop, 'loop'),
   ok('echo: beats', echo, 'echo'),
-  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '10' } },
+  { ...ok('loop: no message', loop, 'loop'), env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '20' } },
   {
     ...ok('AUTOSSH_FIRST_POLL before the first beat only', loop, 'loop'),
-    env: { AUTOSSH_FIRST_POLL: '3', AUTOSSH_POLL: '10' },
-    drive: withPeer('loop', 2),
+    env: { AUTOSSH_FIRST_POLL: '3', AUTOSSH_POLL: '20' },
   },
   down('loop: nothing comes back', loop, 'silent loop', { 'monitor-port-taken': gaveUpTheLoop }),
   down('loop: nobody connects back', loop, 'silent', { 'monitor-port-taken': gaveUpTheLoop }),
@@ -79,17 +91,12 @@ export const HEARTBEAT: readonly Scenario[] = [
   {
     id: 'SIGTERM during a beat',
     args: loop,
-    env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '20' },
+    env: { AUTOSSH_FIRST_POLL: '1', AUTOSSH_POLL: '30' },
+    prepare: withPeer('silent'),
     drive: async (run) => {
-      const peer = await startPeer(run.port, 'silent', run.pid());
-      try {
-        await run.watching(1);
-        await peer.hasGuest();
-        run.signal('SIGTERM');
-        await run.over();
-      } finally {
-        peer.stop();
-      }
+      await run.watching(1);
+      await peerOf(run).hasGuest();
+      run.signal('SIGTERM');
     },
     differs: {
       'signal-during-a-beat': logFrom(
@@ -103,12 +110,13 @@ export const HEARTBEAT: readonly Scenario[] = [
   {
     id: 'SIGHUP does not bring the beat forward',
     args: loop,
-    env: { AUTOSSH_POLL: '10' },
+    env: { AUTOSSH_POLL: '20' },
+    prepare: withPeer('loop'),
     drive: async (run) => {
       await run.watching(1);
       run.signal('SIGHUP');
       await run.logged(/set alarm for/, 2);
-      return withPeer('loop', 1)(run);
+      return beating(1)(run);
     },
     withinMs: CLOSE,
   },

@@ -10,13 +10,13 @@ import { until } from '../../support/until.ts';
 export type Manner = 'loop' | 'garbled loop' | 'silent loop' | 'silent' | 'echo' | 'garbled echo' | 'closing';
 
 export type Peer = {
-  /** The messages that came, each with what changes from one to the next named. */
-  readonly messages: () => string[];
+  /** The messages that came from the autossh of this pid, each with what changes from one to the next named. */
+  readonly messages: (pid: number) => string[];
   readonly hasGuest: () => Promise<unknown>;
   readonly stop: () => void;
 };
 
-export const startPeer = async (port: number, manner: Manner, pid: number): Promise<Peer> => {
+export const startPeer = async (port: number, manner: Manner): Promise<Peer> => {
   let received = '';
   const sockets = new Set<Socket>();
   const keep = (socket: Socket) => {
@@ -45,7 +45,7 @@ export const startPeer = async (port: number, manner: Manner, pid: number): Prom
     server.listen(port, '127.0.0.1', resolve);
   });
   return {
-    messages: () => received.split(/(?<=\n)/).map((message) => named(message, pid)),
+    messages: (pid) => received.split(/(?<=\n)/).map((message) => named(message, pid)),
     hasGuest: () => until('a beat', () => sockets.size > 0),
     stop: () => {
       server.close();

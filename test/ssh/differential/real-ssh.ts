@@ -4,8 +4,8 @@ import type { Observation, Place, Run, Scenario } from './scenario.ts';
 
 /** The real ssh and sshd, over a wire between two network namespaces: on one host the loop's two forwards would be in each other's way. */
 const REAL = { ssh: ['ssh'], inNetwork: true } as const;
-/** Time to log in before the first beat. */
-const BEATS = { AUTOSSH_FIRST_POLL: '5', AUTOSSH_POLL: '10', AUTOSSH_MESSAGE: 'real' };
+/** Time to log in before the first beat, and for the beats to come round. */
+const BEATS = { AUTOSSH_FIRST_POLL: '15', AUTOSSH_POLL: '20', AUTOSSH_MESSAGE: 'real' };
 
 const loop = ({ port, net }: Place) => ['-M', `${port}`, ...net().sshd.sshArgs, '-N', net().sshd.destination];
 const echo = ({ port, echoPort, net }: Place) => [
@@ -26,7 +26,7 @@ const afterBeats = (beats: number) => async (run: Run) => {
 };
 
 export const REAL_SSH: readonly Scenario[] = [
-  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 2_000 },
+  { id: 'real ssh: loop', args: loop, env: BEATS, ...REAL, drive: afterBeats(2), withinMs: 3_000 },
   {
     id: 'real ssh: echo',
     args: echo,
@@ -43,7 +43,7 @@ export const REAL_SSH: readonly Scenario[] = [
       return () => server.close();
     },
     drive: afterBeats(2),
-    withinMs: 2_000,
+    withinMs: 3_000,
   },
   {
     id: 'real ssh: stopped, so that no beat comes round',
@@ -60,12 +60,12 @@ export const REAL_SSH: readonly Scenario[] = [
       await run.logged(/set alarm for/, 4);
       run.signal('SIGTERM');
     },
-    withinMs: 2_000,
+    withinMs: 3_000,
     differs: {
       'no-look-at-a-stop': (original) => ({
         ...original,
         // The second look has no beat behind it.
-        log: original.log.toSpliced(original.log.findIndex((line) => /\(([1-9]|10) secs left/.test(line)) - 1, 3),
+        log: original.log.toSpliced(original.log.findIndex((line) => /\(([1-9]|1\d|20) secs left/.test(line)) - 1, 3),
       }),
     },
   },
@@ -137,19 +137,20 @@ export const REAL_SSH: readonly Scenario[] = [
   },
 ];
 
+/** The first ssh lived long enough to set the tries back. */
 const LINES_OF_A_SECOND_START = [
   'AUTOSSH: ssh exited with status 0; restarting ssh',
   'AUTOSSH: expired child, returning 1',
   'AUTOSSH: clear alarm timer (30 secs left)',
-  'AUTOSSH: checking for grace period, tries = 1',
+  'AUTOSSH: checking for grace period, tries = 0',
   'AUTOSSH: starting ssh (count 2)',
   'SSH2: child of AUTOSSH execing DIR/ssh',
   'AUTOSSH: ssh child pid is SSH2',
   'AUTOSSH: check on child SSH2',
   'AUTOSSH: clear alarm timer (0 secs left)',
-  'AUTOSSH: set alarm for 5 secs',
+  'AUTOSSH: set alarm for 15 secs',
   'AUTOSSH: received signal to exit (15)',
-  'AUTOSSH: clear alarm timer (5 secs left)',
+  'AUTOSSH: clear alarm timer (15 secs left)',
 ];
 
 /** The first ssh is ended as soon as it says that the port is taken; the second has a heartbeat over its control socket. */
@@ -177,16 +178,17 @@ function usesAnotherPort(original: Observation): Observation {
     log: [
       ...original.log.slice(0, 8),
       'AUTOSSH: monitor port PORT is taken on the server; heartbeat through a port that the server chooses instead',
-      'AUTOSSH: clear alarm timer (5 secs left)',
-      ...LINES_OF_A_SECOND_START.slice(3, 10),
+      'AUTOSSH: clear alarm timer (15 secs left)',
+      'AUTOSSH: checking for grace period, tries = 1',
+      ...LINES_OF_A_SECOND_START.slice(4, 10),
       'AUTOSSH: heartbeat: loop through port CHOSEN of the server',
       'AUTOSSH: received SIGALRM (end-of-life 0)',
       'AUTOSSH: connection ok',
       'AUTOSSH: check on child SSH2',
       'AUTOSSH: clear alarm timer (0 secs left)',
-      'AUTOSSH: set alarm for 10 secs',
+      'AUTOSSH: set alarm for 20 secs',
       'AUTOSSH: received signal to exit (15)',
-      'AUTOSSH: clear alarm timer (10 secs left)',
+      'AUTOSSH: clear alarm timer (20 secs left)',
     ],
   };
 }

@@ -7,6 +7,7 @@ import { makeFakeSsh } from '../../support/fake-ssh.ts';
 import { canBind, freePort } from '../../support/port.ts';
 import { isAlive, type Process, processOf, signal } from '../../support/processes.ts';
 import { until } from '../../support/until.ts';
+import { watchHalts } from './halts.ts';
 import { observe } from './observe.ts';
 import type { Env, Observation, Place, Run, Scenario, Surroundings } from './scenario.ts';
 import { withSyslog } from './syslog.ts';
@@ -15,9 +16,11 @@ export type Outcome = {
   readonly observed: Observation;
   /** ms from each start of ssh to the next, and from the last one to the end. */
   readonly times: readonly number[];
+  /** For how long the machine stood still meanwhile. */
+  readonly haltedMs: number;
 };
 
-const DEADLINE_MS = 90_000;
+const DEADLINE_MS = 120_000;
 
 /** Runs one scenario on one program in a place of its own, and takes away all that it leaves. */
 export const runScenario = async (scenario: Scenario, program: string, around: Surroundings): Promise<Outcome> => {
@@ -66,6 +69,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
     detached: true,
   });
   for (const fd of [out, err]) closeSync(fd);
+  const halts = watchHalts();
   let exit: number | string | null = null;
   let exitAt = 0;
   child.once('exit', (code, name) => {
@@ -79,6 +83,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
     if (found) seen.set(`${found.pid} ${found.started}`, found);
     return found;
   };
+  const goesToBackground = args.some((arg) => /^-\w*f/.test(arg));
   /** The pid that is supervised: with -f it is that of the pid file. */
   const inBackground = () => Number(read(pidPath === null ? null : resolve(place.work, pidPath))) || null;
   let background: number | null = null;
@@ -100,6 +105,8 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
     starts: () => ssh.starts().length,
     start: (number) => ssh.starts()[number - 1] ?? { env: {}, cwd: '', signals: '' },
     watching: async (number) => {
+      // Until then the process to be watched would be the one in the foreground.
+      if (goesToBackground) await waitFor('autossh to go to the background', () => exit !== null);
       await waitFor(`start ${number} of ssh`, () => {
         const start = ssh.starts()[number - 1];
         return start !== undefined && note(start.pid);
@@ -149,7 +156,7 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
     return {
       observed: observe({
         ...{ place, dir, program, exit: exit ?? -1, starts, left, seen: found },
-        goesToBackground: args.some((arg) => /^-\w*f/.test(arg)),
+        goesToBackground,
         pids: [child.pid ?? 0, ...(background === null ? [] : [background])],
         stdout: read(outFile),
         stderr: read(errFile),
@@ -157,8 +164,10 @@ export const runScenario = async (scenario: Scenario, program: string, around: S
         syslog: syslog?.text() ?? '',
       }),
       times: moments.slice(1).map((at, index) => at - (moments[index] ?? 0)),
+      haltedMs: halts.ms(),
     };
   } finally {
+    halts.stop();
     for (const start of ssh.starts()) note(start.pid);
     note(pid());
     for (const one of seen.values()) if (isAlive(one)) signal(one, 'SIGKILL');

@@ -3,8 +3,8 @@ import type { Run, Scenario } from './scenario.ts';
 
 /** Signals to autossh and to its ssh. */
 const ARGS = ['-M', '0', '-N', 'host'];
-const GRACE = { AUTOSSH_GATETIME: '0', AUTOSSH_POLL: '600' };
-/** Six quick ends, and then a pause of two seconds before the next start, which nobody waits for. */
+/** Six quick ends, and then a pause of ten seconds before the next start: time enough for a signal on a slow machine. */
+const GRACE = { AUTOSSH_GATETIME: '0', AUTOSSH_POLL: '3000' };
 const PAUSING = ['exit 255', 'exit 255', 'exit 255', 'exit 255', 'exit 255', 'exit 255', 'stay'] as const;
 
 const send =
@@ -119,7 +119,7 @@ export const SIGNALS: readonly Scenario[] = [
     drive: async (run) => {
       await run.watching(1);
       run.signal('SIGTERM');
-      return { needsHelp: await run.helpedAfter(10_000) };
+      return { needsHelp: await run.helpedAfter(20_000) };
     },
     differs: {
       'stubborn-ssh': (original) => ({
@@ -142,7 +142,7 @@ export const SIGNALS: readonly Scenario[] = [
     drive: async (run) => {
       await run.watching(1);
       run.signal('SIGUSR1');
-      return { needsHelp: await run.helpedAfter(10_000) };
+      return { needsHelp: await run.helpedAfter(20_000) };
     },
     differs: {
       'stubborn-ssh': (original) => ({
@@ -165,7 +165,7 @@ const LINES_OF_START_7 = [
   'AUTOSSH: ssh child pid is SSH7',
   'AUTOSSH: check on child SSH7',
   'AUTOSSH: clear alarm timer (0 secs left)',
-  'AUTOSSH: set alarm for 600 secs',
+  'AUTOSSH: set alarm for 3000 secs',
   'AUTOSSH: received signal to exit (15)',
-  'AUTOSSH: clear alarm timer (600 secs left)',
+  'AUTOSSH: clear alarm timer (3000 secs left)',
 ];
