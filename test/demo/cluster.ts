@@ -30,7 +30,7 @@ const interrupted = new Promise<Ending>((resolve) => {
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 const main = async (): Promise<void> => {
-  const stage: Stage = { isKept: false };
+  const stage: Stage = { isKept: false, isOver: false };
   try {
     const signal = await Promise.race([story(stage), interrupted]);
     if (signal !== undefined && !stage.isKept) {
@@ -38,6 +38,7 @@ const main = async (): Promise<void> => {
       process.exitCode = 128 + constants.signals[signal];
     }
   } finally {
+    stage.isOver = true;
     stage.stopWatching?.();
     title('The end: everything is taken down');
     await removeOwnRuns();
@@ -45,14 +46,16 @@ const main = async (): Promise<void> => {
   }
 };
 
-type Stage = { isKept: boolean; stopWatching?: () => void };
+type Stage = { isKept: boolean; isOver: boolean; stopWatching?: () => void };
 
 const story = async (stage: Stage): Promise<undefined> => {
   title(
     'A Kubernetes node on this machine (the first run builds its programs: about 20 minutes; later runs take seconds)',
   );
-  const cluster = await upCluster({ log: progress });
-  const world = makeWorld(cluster, progress);
+  // What was interrupted in its middle goes on for a moment, unheard.
+  const log = (text: string) => (stage.isOver ? undefined : progress(text));
+  const cluster = await upCluster({ log });
+  const world = makeWorld(cluster, log);
   title('Images: autossh-operator, and a world to use it in (first run: about a minute)');
   await world.load();
   title("Somebody else's network: a bastion with sshd, and a Redis that listens on the bastion's loopback only");

@@ -121,7 +121,8 @@ const startTerminal = async (
   };
   const screen = () => shown;
   const stty = (...words: string[]) => execFileSync('stty', ['-F', read('tty'), ...words], { encoding: 'utf8' }).trim();
-  await until('the remote shell', () => /[$#] $/.test(shown), { state: screen });
+  // Not at the end: what autossh has to say may follow on the same line.
+  await until('the remote shell', () => /[$#] /.test(shown), { state: screen });
   return {
     screen,
     type: (text: string) => script.stdin.write(text),

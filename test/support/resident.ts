@@ -13,7 +13,7 @@ import type { Sshd } from './sshd.ts';
 import { tunnelOf } from './tunnels.ts';
 import { until } from './until.ts';
 
-const SIDECAR = resolve(import.meta.dirname, '../../dist/autossh-operator.cjs');
+const CHECKOUT = resolve(import.meta.dirname, '../..');
 
 export type Resident = {
   readonly child: ChildProcess;
@@ -104,9 +104,17 @@ export const startResident = async (
   const startedAt = Date.now();
   // A test that is killed leaves no sidecar behind.
   const command = ['--pdeathsig', 'KILL', ...(uid === undefined ? [] : asUser(uid)), '--'];
-  const child = spawn('setpriv', [...command, ...(path?.at('client') ?? []), SIDECAR, ...args], {
+  const [before, checkout] = uid === undefined ? [[], CHECKOUT] : [inTheOpen(CHECKOUT, '/mnt'), '/mnt'];
+  const sidecar = join(checkout, 'dist', 'autossh-operator.cjs');
+  const [program = '', ...words] = [...before, 'setpriv', ...command, ...(path?.at('client') ?? []), sidecar, ...args];
+  const child = spawn(program, words, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { PATH: process.env['PATH'], TMPDIR: uid === undefined ? root : '/dev/shm', NODE_OPTIONS: '', ...env },
+    env: {
+      PATH: `${join(checkout, 'node_modules/node/bin')}:${process.env['PATH']}`,
+      TMPDIR: uid === undefined ? root : '/dev/shm',
+      NODE_OPTIONS: '',
+      ...env,
+    },
   });
   let text = '';
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -175,6 +183,11 @@ const isTunnel = ({ pid }: Process): boolean => {
     return false;
   }
 };
+/** Another user does not get into a checkout below /root: for the program alone it lies elsewhere, too. */
+const inTheOpen = (dir: string, place: string) => [
+  ...['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', 'mount --bind "$0" "$1"; shift; exec "$@"'],
+  ...[dir, place],
+];
 const asUser = (uid: number) => [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs'];
 const ask = (to: RequestOptions, path: string) =>
   new Promise<{ status: number; body: string }>((resolve, reject) => {

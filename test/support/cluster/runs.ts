@@ -119,7 +119,7 @@ async function endPrograms(dir: string): Promise<void> {
       }
       return [...seen].every((pid) => startTime(pid) === undefined) || undefined;
     },
-    { seconds: 60, everyMilliseconds: 20 },
+    { seconds: 180, everyMilliseconds: 20 },
   );
 }
 
