@@ -278,6 +278,27 @@ describe('the operator, started where something is wrong', () => {
     });
   });
 
+  it('answers the webhook although it may not keep a lease, and names the permission', async () => {
+    await applyCrd();
+    await kubectl(['create', 'namespace', 'no-leases']);
+    const config = await onlyWith('no-leases', [
+      { apiGroups: [''], resources: ['configmaps', 'pods', 'secrets'], verbs: ['*'] },
+      { apiGroups: ['autossh.dev', 'events.k8s.io', 'admissionregistration.k8s.io'], resources: ['*'], verbs: ['*'] },
+    ]);
+    await start('no-leases', config, async (operator) => {
+      const said = await line(operator, 'a word', ({ msg }) => msg === 'lease not renewed');
+      expect(said).toMatchObject({ level: 'error', lease: 'no-leases/autossh-operator' });
+      expect(said.error).toMatch(/cannot get resource "leases" in API group "coordination.k8s.io" in the namespace/);
+      const ready = async () => (await operator.health('/readyz')) === 200;
+      await until('it to be ready', ready, { ...PATIENT, state: () => operator.daemon.logTail() });
+      const samples = await operator.metrics();
+      expect(sumOf(samples, 'leader_election_master_status')).toBe(0);
+      expect(sumOf(samples, 'rest_client_requests_total', { code: '403', method: 'GET' })).toBeGreaterThan(0);
+      await operator.daemon.stop();
+      expect(operator.daemon.exitCode()).toBe(0);
+    });
+  });
+
   it('tells in an event of what it may not write where the status cannot say it: a status, or the mark on a pod', async () => {
     await applyCrd();
     await kubectl(['create', 'namespace', 'mute']);

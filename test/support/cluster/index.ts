@@ -59,6 +59,20 @@ export async function upApiServer(
   const log = options.log ?? console.error;
   await sweep(log);
   const programs = await ensureBinaries([...always], { log });
+  // Ports are free when they are chosen; who else chooses ports here may be quicker.
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await startWithoutNodes(programs, options);
+    } catch (error) {
+      if (attempt === 3 || options.port !== undefined || !/address already in use/.test(String(error))) throw error;
+      log('a port of the API server or etcd was taken meanwhile: choosing others');
+    }
+}
+
+async function startWithoutNodes(
+  programs: Record<(typeof always)[number], string>,
+  options: UpApiServerOptions,
+): Promise<ControlPlane & Pick<ApiServer, 'stop' | 'kill' | 'restart' | 'compact' | 'logTail'>> {
   const run = createRun();
   return await orRemove(run, async () => {
     const server = await startApiServer({

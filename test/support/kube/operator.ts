@@ -39,10 +39,11 @@ export type Operator = {
 
 export const startOperator = async (options: OperatorOptions): Promise<Operator> => {
   const { server, kubeconfig, namespace, webhookConfiguration = 'autossh-operator', name, env = {} } = options;
+  // It listens on every address.
   const ports = {
-    webhook: await freePort('127.0.0.1'),
-    health: await freePort('127.0.0.1'),
-    metrics: await freePort('127.0.0.1'),
+    webhook: await freePort('0.0.0.0'),
+    health: await freePort('0.0.0.0'),
+    metrics: await freePort('0.0.0.0'),
   };
   const logFile = join(server.dir, `operator-${name}.log`);
   const daemon = startDaemon(`operator ${name}`, {

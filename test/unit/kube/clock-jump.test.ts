@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { ApiError } from '../../../src/kube/api-error.ts';
 import type { KubeClient } from '../../../src/kube/client.ts';
 import { createEventRecorder } from '../../../src/kube/events.ts';
-import { createLeaderElector, type Lease } from '../../../src/kube/leader-election.ts';
+import { createLeaderElector } from '../../../src/kube/leader-election.ts';
 import { reflect } from '../../../src/kube/reflector.ts';
 import { CONFIG_MAPS } from '../../../src/kube/resource.ts';
 import { createWorkQueue } from '../../../src/kube/work-queue.ts';
+import { createLeaseKeeper } from '../../support/kube/lease-keeper.ts';
 import { createVirtualClock } from '../../support/kube/virtual-clock.ts';
 
 const HOUR = 3_600_000;
@@ -17,23 +17,6 @@ const both = describe.each([
 
 /** Only the calls that are made; time is virtual here, so no server can be real. */
 const clientWith = (calls: Partial<KubeClient>): KubeClient => calls as KubeClient;
-
-/** One Lease, compare-and-swap by resourceVersion. */
-const createLeaseKeeper = (): KubeClient => {
-  let stored: Lease | undefined;
-  let version = 0;
-  const keep = async (_: unknown, lease: Lease): Promise<Lease> => {
-    if (stored !== undefined && lease.metadata.resourceVersion !== stored.metadata.resourceVersion)
-      throw new ApiError({ code: 409, reason: 'Conflict', message: 'somebody else wrote' });
-    stored = { ...lease, metadata: { ...lease.metadata, resourceVersion: String(++version) } };
-    return stored;
-  };
-  const get = async () => {
-    if (stored === undefined) throw new ApiError({ code: 404, reason: 'NotFound', message: 'no lease' });
-    return stored;
-  };
-  return clientWith({ get, create: keep, update: keep } as unknown as Partial<KubeClient>);
-};
 
 both('when the time of day jumps %s by an hour', (_, ms) => {
   it('a leader goes on leading, and one that waits goes on waiting', async () => {
