@@ -276,6 +276,9 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   stop.addEventListener('abort', () => running.dispatch({ type: 'stop', signal: Number(stop.reason) }), { once: true });
   running.dispatch({ type: first.document.suspend ? 'suspend' : 'start' });
   if (stop.aborted) running.dispatch({ type: 'stop', signal: Number(stop.reason) });
+  // To the watch, what came between the first reading and the first watching is no change.
+  const now = readConfig();
+  if (!now.ok || JSON.stringify(now.config) !== JSON.stringify(first)) changed();
   trimMemoryLater();
   const done = running.done.finally(() => {
     clearInterval(tick);
