@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { MOUNT_ROOT } from '../api/mounts.ts';
 import type { JsonLog } from '../telemetry/json-log.ts';
 import type { TunnelMetrics } from '../telemetry/metrics.ts';
@@ -273,12 +274,12 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     });
 
   apply();
+  // Nobody else has seen what came between the first reading and the first watch.
+  const newest = readConfig();
+  if (!newest.ok || !isDeepStrictEqual(newest.config, first)) changed();
   stop.addEventListener('abort', () => running.dispatch({ type: 'stop', signal: Number(stop.reason) }), { once: true });
-  running.dispatch({ type: first.document.suspend ? 'suspend' : 'start' });
+  running.dispatch({ type: config.document.suspend ? 'suspend' : 'start' });
   if (stop.aborted) running.dispatch({ type: 'stop', signal: Number(stop.reason) });
-  // To the watch, what came between the first reading and the first watching is no change.
-  const now = readConfig();
-  if (!now.ok || JSON.stringify(now.config) !== JSON.stringify(first)) changed();
   trimMemoryLater();
   const done = running.done.finally(() => {
     clearInterval(tick);

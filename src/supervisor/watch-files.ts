@@ -10,12 +10,14 @@ const SETTLE_MS = 20;
 
 /**
  * What all files of some directories hold, as one hash: there are keys and passphrases among them, of which nothing is to be remembered.
- * A file that cannot be read is as if it were empty.
+ * A file that cannot be read is as if it were not there: a volume that loses files is swapped first, and for a moment after that their
+ * names lead nowhere.
  */
 const contentOf = (directories: readonly string[]): string => {
   const hash = createHash('sha256');
   for (const path of directories.flatMap((dir) => names(dir).map((name) => join(dir, name)))) {
     const content = bytes(path);
+    if (content === null) continue;
     hash.update(`${path}\0${content.length}\0`).update(content);
     content.fill(0);
   }
@@ -61,10 +63,10 @@ const names = (dir: string): string[] => {
   }
 };
 
-const bytes = (path: string): Buffer => {
+const bytes = (path: string): Buffer | null => {
   try {
     return readFileSync(path);
   } catch {
-    return Buffer.alloc(0);
+    return null;
   }
 };

@@ -130,7 +130,7 @@ const blackHole = async (_: unknown, run: number): Promise<Hole> => {
   );
   try {
     await connected(resident);
-    await until('bytes', () => comesBack(listen), { everyMs: 100 });
+    await until('bytes', () => comesBack(listen, 3_000), { everyMs: 100 });
     // Each at another moment between two beats.
     await delay(((run + 1) / RUNS) * 5_000);
     const cutAt = Date.now();
@@ -165,7 +165,7 @@ const firstByte = (to: { path: string }): Promise<void> =>
       settle();
     };
     const come = end(resolve);
-    const asking = setInterval(() => void comesBack(to).then((came) => came && come()), 100);
+    const asking = setInterval(() => void comesBack(to, 3_000).then((came) => came && come()), 100);
     const deadline = setTimeout(
       end(() => reject(new Error('no bytes two minutes after healing'))),
       120_000,

@@ -12,8 +12,9 @@ import { until } from '../support/until.ts';
 /** Probes through the forwards of a real ssh: what they find is shown of that forward, and never ends the session. */
 describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
   const turn = turnsOf(6);
-  const SOON = { periodSeconds: 1, timeoutSeconds: 4 };
-  const heartbeat = { periodSeconds: 1, timeoutSeconds: 10 };
+  /** Timeouts that are longer than a busy machine may stand still: what is found in time is what the tests are about. */
+  const SOON = { periodSeconds: 1, timeoutSeconds: 15 };
+  const heartbeat = { periodSeconds: 1, timeoutSeconds: 15 };
 
   /** Until the forward is so, by metric and by status. */
   const shows = (resident: Resident, name: string, isUp: boolean) =>
@@ -80,7 +81,7 @@ describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
           return Number(/autossh_heartbeat_rtt_seconds_count\{.*\} (\d+)/.exec(body)?.[1]);
         };
         const from = await count();
-        await until('some seconds of beats', async () => (await count()) >= from + times, { deadlineMs: 60_000 });
+        await until('some seconds of beats', async () => (await count()) >= from + times, { deadlineMs: 90_000 });
       };
       await probed(4);
       expect(resident.log().filter(({ msg, line }) => msg === 'ssh' && /open failed/.test(String(line)))).toEqual([]);
@@ -123,7 +124,8 @@ describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
     const mute = await startMutePort();
     context.onTestFinished(() => mute.stop());
     const target = { host: '127.0.0.1', port: mute.port };
-    const forwards = [tunnel('db', { port: await freePort() }, target, { tcp: {}, ...SOON })];
+    const probe = { tcp: {}, periodSeconds: 1, timeoutSeconds: 4 };
+    const forwards = [tunnel('db', { port: await freePort() }, target, probe)];
     const resident = await residentIn(context, sshd, { forwards, heartbeat });
     context.expect(await outcome(resident, 'db')).toMatchObject({ reason: 'TargetUnreachable' });
     context.expect(await shows(resident, 'db', false)).toMatchObject({ connected: true, forwardsUp: 0 });
@@ -209,8 +211,9 @@ describe.concurrent('the probe of a forward', { timeout: 600_000 }, () => {
         heartbeat,
       });
       expect(await outcome(resident, 'web')).toMatchObject({ detail: expect.stringMatching(words) });
-      await until('three probes', () => service.connections() >= 3, { deadlineMs: 60_000 });
-      expect(most).toBeLessThanOrEqual(2);
+      await until('six probes', () => service.connections() >= 6, { deadlineMs: 60_000 });
+      // One that is over may still be on its way out when the next comes in.
+      expect(most).toBeLessThanOrEqual(3);
       expect(await shows(resident, 'web', false)).toMatchObject({ connected: true });
     });
 

@@ -167,7 +167,7 @@ describe.concurrent('heartbeat of the resident supervisor', { timeout: 600_000 }
     await turn(context);
     const { relay, sshd } = await behindRelay(context, await sshdIn(context));
     const resident = await residentIn(context, sshd, {
-      ssh: { options: { serverAliveIntervalSeconds: 1, serverAliveCountMax: 2 } },
+      ssh: { options: { serverAliveIntervalSeconds: 3, serverAliveCountMax: 2 } },
       forwards: await anywhere(),
       heartbeat: { periodSeconds: 1, method: 'None', livenessDeadlineSeconds: 1 },
     });
@@ -180,7 +180,7 @@ describe.concurrent('heartbeat of the resident supervisor', { timeout: 600_000 }
     await connected(resident);
     context
       .expect((await resident.get('/metrics')).body)
-      .toContain('autossh_disconnects_total{tunnel="orders-db",reason="KeepAliveTimeout"} 1');
+      .toMatch(/autossh_disconnects_total\{tunnel="orders-db",reason="KeepAliveTimeout"\} [1-9]/);
   });
 
   it('another method, and other times, are in force at once, and nobody is dropped', async (context) => {
@@ -268,14 +268,18 @@ describe.concurrent('heartbeat of the resident supervisor', { timeout: 600_000 }
     const resident = await residentIn(context, await sshdIn(context), { ...debug, forwards, heartbeat });
     await connected(resident);
     resident.configure({ forwards, heartbeat: { ...heartbeat, failureThreshold: 100 } }, { generation: 2 });
-    await resident.shows('it to be read', ({ generation }) => generation === 2);
+    // From here on no machine is so slow that the threshold is reached by itself.
+    const { sshStarts } = await resident.shows('it to be read', (now) => now.generation === 2 && now.connected);
     const ssh = await sshOf(resident);
     signal(ssh, 'SIGSTOP');
-    await until('five beats to fail', () => resident.log().filter(({ msg }) => msg === 'heartbeat failed').length > 4);
-    expect((await resident.status()).sshStarts).toBe(1);
+    await resident.logged(
+      'five beats to fail',
+      ({ msg, failedBeats }) => msg === 'heartbeat failed' && failedBeats === 5,
+    );
+    const { lastHeartbeat, ...still } = await resident.status();
+    expect(still).toMatchObject({ sshStarts });
     signal(ssh, 'SIGCONT');
-    const { lastHeartbeat } = await resident.status();
     await resident.shows('a beat', (status) => status.lastHeartbeat !== lastHeartbeat);
-    expect(await resident.status()).toMatchObject({ connected: true, sshStarts: 1 });
+    expect(await resident.status()).toMatchObject({ connected: true, sshStarts });
   });
 });

@@ -28,7 +28,8 @@ describe('hostile HTTP clients', () => {
     resident = keep(
       await startResident(sshd, {
         forwards: [{ name: 'echo', local: { listen: { port: await freePort() }, target } }],
-        heartbeat: { periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 1 },
+        // One beat that is lost would end ssh. The timeout is more than a busy machine stands still by itself.
+        heartbeat: { periodSeconds: 1, timeoutSeconds: 15, failureThreshold: 1 },
       }),
     );
     await resident.shows('a connection', ({ connected }) => connected);
@@ -56,7 +57,7 @@ describe('hostile HTTP clients', () => {
           largest = Math.max(largest, rssKb());
           return (await beats()) >= before + BEATS && attacked.connections() >= kind.clients;
         },
-        { everyMs: 50, deadlineMs: 60_000 },
+        { everyMs: 50, deadlineMs: 150_000 },
       );
     } finally {
       await attacked.stop();

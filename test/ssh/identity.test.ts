@@ -316,7 +316,14 @@ describe('an identity', () => {
 });
 
 const blobOf = (pub: string) => pub.split(' ')[1] ?? '';
-const commandOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+/** Nothing, of one that has ended meanwhile. */
+const commandOf = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+};
 const fingerprint = (pub: string) =>
   execFileSync('ssh-keygen', ['-l', '-f', '-'], { input: pub, encoding: 'utf8' }).split(' ')[1] ?? '';
 /** Every line of a key's content. */

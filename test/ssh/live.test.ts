@@ -24,7 +24,8 @@ const remote = (name: string, port: number, to: number): Forward => ({
   remote: { listen: { port }, target: { host: '127.0.0.1', port: to } },
 });
 const dynamic = (name: string, port: number): Forward => ({ name, dynamic: { listen: { port } } });
-const HEARTBEAT = { periodSeconds: 1, timeoutSeconds: 2 };
+/** Nothing here waits for this timeout: it is longer than a busy machine may stand still, since most tests count the ends of ssh. */
+const HEARTBEAT = { periodSeconds: 1, timeoutSeconds: 15 };
 const spec = (forwards: Forward[], more: Record<string, unknown> = {}) => ({
   forwards,
   heartbeat: HEARTBEAT,
@@ -34,7 +35,7 @@ const spec = (forwards: Forward[], more: Record<string, unknown> = {}) => ({
 const at = (port: number) => ({ host: '127.0.0.1', port });
 
 /** What changes on a tunnel that lives, and what does not: the sidecar's program on a real sshd. */
-describe('a living tunnel', () => {
+describe('a living tunnel', { timeout: 600_000 }, () => {
   const open: { stop(): Promise<unknown> }[] = [];
   afterEach(async () => {
     for (const one of open.splice(0).reverse()) await one.stop();
@@ -207,7 +208,11 @@ describe('a living tunnel', () => {
     ]);
     await flows(at(good));
     const through = await hold(good);
-    const is = await resident.shows('the refusal', ({ reason }) => reason === 'RemoteForwardFailed');
+    // The reason is there as soon as the second ssh has ended for it; what the third one has, only with its first beat.
+    const is = await resident.shows(
+      'heartbeats, and the refusal',
+      ({ lastHeartbeat, reason }) => lastHeartbeat !== null && reason === 'RemoteForwardFailed',
+    );
     // One start for the local ones, one for the remote ones, and the one that lives.
     expect(is).toMatchObject({ connected: false, sshStarts: 3, connectedSince: null });
     expect(await places(resident)).toEqual({ there: 0, 'also-there': 0, here: 0, good: 1 });
@@ -252,7 +257,7 @@ describe('a living tunnel', () => {
   it('beats by a shorter period at once', async () => {
     const { sshd, echo } = await world();
     const forwards = [local('echo', await freePort(), echo.port)];
-    const resident = await tunnel(sshd, forwards, { heartbeat: { periodSeconds: 3600, timeoutSeconds: 2 } });
+    const resident = await tunnel(sshd, forwards, { heartbeat: { ...HEARTBEAT, periodSeconds: 3600 } });
     const { lastHeartbeat } = await connected(resident);
     resident.configure(spec(forwards));
     const { sshStarts, disconnects } = await resident.shows('a beat', (now) => now.lastHeartbeat !== lastHeartbeat);
@@ -263,22 +268,22 @@ describe('a living tunnel', () => {
     const { sshd, echo } = await world();
     const forwards = [local('echo', await freePort(), echo.port)];
     const env = { AUTOSSH_POLL: '15', AUTOSSH_FIRST_POLL: '1', AUTOSSH_LOGLEVEL: '7' };
-    const resident = keep(await startResident(sshd, { forwards, env }));
+    const resident = keep(await startResident(sshd, { forwards, env, heartbeat: { timeoutSeconds: 15 } }));
     const beats = () => resident.log().filter(({ msg }) => /^(connected: bytes go round|heartbeat$)/.test(String(msg)));
     const gap = (from: number) =>
       Date.parse(String(beats()[from + 1]?.['time'])) - Date.parse(String(beats()[from]?.['time']));
     await until('the second beat', () => beats()[1]);
     const [first] = said(resident, 'ssh started');
-    expect(Date.parse(String(beats()[0]?.['time'])) - Date.parse(String(first?.['time']))).toBeLessThan(10_000);
+    expect(Date.parse(String(beats()[0]?.['time'])) - Date.parse(String(first?.['time']))).toBeLessThan(14_000);
     signal(await until('ssh', () => resident.ssh()), 'SIGKILL');
-    await until('the second beat of the next connection', () => beats()[3]);
+    await until('the second beat of the next connection', () => beats()[3], { deadlineMs: 60_000 });
     for (const from of [0, 2]) {
       expect(gap(from)).toBeGreaterThan(900);
-      expect(gap(from)).toBeLessThan(10_000);
+      expect(gap(from)).toBeLessThan(14_000);
     }
     // The third by the period: FIRST_POLL is over.
-    await until('the third beat', () => beats()[4]);
-    expect(gap(3)).toBeGreaterThan(13_000);
+    await until('the third beat', () => beats()[4], { deadlineMs: 90_000 });
+    expect(gap(3)).toBeGreaterThan(14_000);
   });
 
   it('ends a silent ssh by the threshold that is in force now', async () => {
@@ -288,20 +293,24 @@ describe('a living tunnel', () => {
     const resident = await tunnel(sshd, forwards, limit(2));
     await connected(resident);
     resident.configure(spec(forwards, limit(60)), { generation: 8 });
-    await runs(resident, 8);
+    // From here on no machine is so slow that the threshold is reached by itself.
+    const { sshStarts, disconnects } = await runs(resident, 8);
+    const failed = () => said(resident, 'heartbeat failed').map(({ failedBeats }) => Number(failedBeats));
+    const before = failed().length;
     sshd.pause('sessions');
-    await until('three failed beats', () => said(resident, 'heartbeat failed').length >= 3);
+    await until('three failed beats', () => failed().slice(before).includes(3), { deadlineMs: 60_000 });
     sshd.resume('sessions');
     await until('a good one', () => said(resident, 'heartbeat is back')[0]);
-    expect(await resident.status()).toMatchObject({ connected: true, sshStarts: 1, disconnects: 0 });
+    expect(await resident.status()).toMatchObject({ connected: true, sshStarts, disconnects });
     // The other way too: the third in a row is one too many now.
     resident.configure(spec(forwards, limit(3)), { generation: 9 });
-    await runs(resident, 9);
+    const then = await runs(resident, 9);
+    const from = failed().length;
     sshd.pause('sessions');
-    await resident.shows('another ssh', ({ sshStarts }) => sshStarts === 2);
+    await resident.shows('another ssh', (now) => now.sshStarts > then.sshStarts);
     sshd.resume('sessions');
-    const last = said(resident, 'heartbeat failed').at(-1);
-    expect(last).toMatchObject({ failedBeats: 3 });
+    await until('the third failed beat', () => failed().slice(from).includes(3));
+    expect(Math.max(...failed().slice(from))).toBe(3);
   });
 
   it('takes another login at its next connection, or at once where the old one is what it waits for', async () => {
@@ -327,9 +336,11 @@ describe('a living tunnel', () => {
     writeFileSync(sshd.authorizedKeys, readFileSync(`${sshd.userKey}.pub`));
     resident.put('identity/target/key', readFileSync(sshd.userKey, 'utf8'));
     await connected(resident);
-    const again = said(resident, 'starting again').at(-1) as { why: string; time: string };
-    expect(again.why).toBe('changed');
-    expect(Date.parse(again.time) - Date.parse(time)).toBeLessThan(pauseMs);
+    const again = await resident.logged(
+      'the next start',
+      ({ msg, why }) => msg === 'starting again' && why === 'changed',
+    );
+    expect(Date.parse(String(again['time'])) - Date.parse(time)).toBeLessThan(pauseMs);
   });
 
   it('connects once more, without a pause, when what the connection is made of changes', async () => {
@@ -349,9 +360,10 @@ describe('a living tunnel', () => {
     const to = (port: number) => [local(`p${port}`, port, echo.port)];
     // Connecting: the server accepts and says nothing.
     sshd.pause('listener');
-    const resident = await tunnel(sshd, to(a));
+    const patient = { ssh: { options: { connectTimeoutSeconds: 120 } } };
+    const resident = await tunnel(sshd, to(a), patient);
     await until('ssh', () => resident.ssh());
-    resident.configure(spec(to(b)), { generation: 8 });
+    resident.configure(spec(to(b), patient), { generation: 8 });
     await resident.shows('it to be read', ({ generation }) => generation === 8);
     sshd.resume('listener');
     await runs(resident, 8);
@@ -413,11 +425,15 @@ describe('a living tunnel', () => {
     volume.publish({ AUTOSSH_TUNNEL: data(a, 3)['AUTOSSH_TUNNEL']?.slice(0, 400) ?? '' });
     await resident.shows('the refusal', ({ configAccepted }) => !configAccepted);
     expect(await resident.status()).toMatchObject({ generation: 2, connected: true });
-    expect(said(resident, 'new configuration refused; the old one stays')).toHaveLength(1);
+    const refused = () => said(resident, 'new configuration refused; the old one stays');
+    await until('the log to say so', () => refused()[0]);
     // The variable that was taken away is as if it had never been.
     volume.publish(data(b, 4));
     await runs(resident, 4);
     expect((await resident.status()).configAccepted).toBe(true);
+    expect(refused()).toHaveLength(1);
+    // What comes after this line is told by the level of the new configuration.
+    await resident.logged('generation 4', ({ msg, generation }) => msg === 'new configuration' && generation === 4);
     const chatter = debug();
     const beats = async () => Number(/rtt_seconds_count\{.*\} (\d+)/.exec((await resident.get('/metrics')).body)?.[1]);
     const so = await beats();
@@ -448,7 +464,7 @@ describe('a living tunnel', () => {
     const second = keep(await startResident(sshd, null, { root }));
     expect(await second.status()).toMatchObject({ connected: false, reason: 'AuthFailed', sshStarts: 0 });
     expect(await second.get('/readyz')).toMatchObject({ status: 503, body: 'AuthFailed\n' });
-    const start = await until('its first ssh', () => said(second, 'ssh started')[0]);
+    const start = await until('its first ssh', () => said(second, 'ssh started')[0], { deadlineMs: 90_000 });
     // Times of the log are of whole milliseconds.
     expect(Date.parse(String(start['time']))).toBeGreaterThanOrEqual(due - 2);
     // Its pause is one of those that follow, not the first again.
@@ -495,7 +511,11 @@ const pour = (guest: Socket, sum: ReturnType<typeof createHash>, stop: () => boo
 const answerOf = async (port: number): Promise<string> => {
   const socket = connect(at(port));
   let text = '';
-  for await (const chunk of socket) text += String(chunk);
+  try {
+    for await (const chunk of socket) text += String(chunk);
+  } catch {
+    // What a connection that is refused or cut short has to say is nothing.
+  }
   return text;
 };
 

@@ -6,7 +6,7 @@ import { describe, expect, it, type TestContext } from 'vitest';
 import { REASONS, type Reason } from '../../src/api/reasons.ts';
 import { pauseBounds, retryClass } from '../../src/tunnel/backoff.ts';
 import { startService } from '../support/echo.ts';
-import { freePort } from '../support/port.ts';
+import { canBind, freePort } from '../support/port.ts';
 import { signal } from '../support/processes.ts';
 import { type Resident, startResident } from '../support/resident.ts';
 import { makeKey, type Sshd, type SshdOptions, startSshd } from '../support/sshd.ts';
@@ -162,6 +162,8 @@ const ROWS: readonly Row[] = [
     given: (_sshd, { remotePort }) => ({ spec: remote(remotePort) }),
     breaks: async ({ suspend, keep, remotePort: port }) => {
       await suspend(true);
+      // The server lets go of it a moment after ssh has ended.
+      await until('the port to be free', () => canBind('127.0.0.1', port));
       const thief = keep(await startService({ host: '127.0.0.1', port }));
       await suspend(false);
       return () => thief.stop();
@@ -173,6 +175,7 @@ const ROWS: readonly Row[] = [
     ofOneForward: true,
     breaks: async ({ suspend, keep, localPort: port }) => {
       await suspend(true);
+      await until('the port to be free', () => canBind('127.0.0.1', port));
       const thief = keep(await startService({ host: '127.0.0.1', port }));
       await suspend(false);
       return () => thief.stop();
@@ -300,7 +303,7 @@ const certificate = (sshd: Sshd, valid: string): string => {
 };
 
 /** Each reason of the closed set, provoked on a real sshd: what status, log and metric say, when it is tried again, and that it heals. */
-describe('the reason', () => {
+describe('the reason', { timeout: 600_000 }, () => {
   /** Stops everything of one test, the last first, at its end. */
   const keeper = ({ onTestFinished }: Pick<TestContext, 'onTestFinished'>): World['keep'] => {
     const open: { stop(): Promise<unknown> }[] = [];
@@ -339,7 +342,7 @@ describe('the reason', () => {
       const spec: Spec = {
         ssh,
         forwards: [{ name: 'there', local: { listen: { port: localPort }, target: { port: 1 } } }],
-        heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
+        heartbeat: { periodSeconds: 1, timeoutSeconds: 4 },
         retry: RETRY,
         // No connection of this test is old enough to be retried at once.
         env: { AUTOSSH_GATETIME: '3600', AUTOSSH_LOGLEVEL: '7' },
@@ -409,9 +412,8 @@ describe('the reason', () => {
       ]);
 
       await heal();
-      await connected();
-      expect((await resident.status()).reason).toBeNull();
-      expect(await resident.get('/readyz')).toMatchObject({ status: 200 });
+      expect((await connected()).reason).toBeNull();
+      await until('it to be ready', async () => (await resident.get('/readyz')).status === 200);
       expect(resident.child.exitCode).toBeNull();
     },
   );

@@ -8,7 +8,7 @@ import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { signal } from '../support/processes.ts';
 import { metricsProblems, promtoolMissing } from '../support/promtool.ts';
-import { type Resident, startResident } from '../support/resident.ts';
+import { type Line, type Resident, startResident } from '../support/resident.ts';
 import { makeKey, startSshd } from '../support/sshd.ts';
 import { until } from '../support/until.ts';
 
@@ -24,9 +24,10 @@ describe('the resident supervisor', () => {
     open.push(one);
     return one;
   };
+  /** A timeout that is longer than a busy machine may stand still, since most tests count the ends of ssh. */
   const forward = (port: number, service: Service) => ({
     forwards: [{ name: 'echo', local: { listen: { port }, target: { host: '127.0.0.1', port: service.port } } }],
-    heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
+    heartbeat: { periodSeconds: 1, timeoutSeconds: 15 },
   });
   const world = async () => {
     const sshd = keep(await startSshd());
@@ -58,7 +59,8 @@ describe('the resident supervisor', () => {
 
   it('heals when ssh is killed or frozen, and counts why', async () => {
     const { sshd, port, spec } = await world();
-    const resident = keep(await startResident(sshd, spec));
+    const heartbeat = { ...spec.heartbeat, timeoutSeconds: 5 };
+    const resident = keep(await startResident(sshd, { ...spec, heartbeat }));
     for (const name of ['SIGKILL', 'SIGSTOP'] as const) {
       await connected(resident);
       const { sshStarts } = await resident.status();
@@ -96,8 +98,9 @@ describe('the resident supervisor', () => {
     expect(await connected(resident)).toMatchObject({ sshStarts: 1, heartbeatMethod: 'Loop' });
     expect(await starts()).toBe('1');
     expect(await methods()).toEqual([expect.stringMatching(/method="Loop"\} 1$/)]);
-    const started = resident.log().filter(({ msg }) => msg === 'ssh started');
-    expect(started).toMatchObject([{ starts: 1 }]);
+    const isStart = ({ msg }: Line) => msg === 'ssh started';
+    await resident.logged('its start', isStart);
+    expect(resident.log().filter(isStart)).toMatchObject([{ starts: 1 }]);
   });
 
   it('counts the time for which it is connected, also that in which it could not look', async () => {
@@ -131,8 +134,8 @@ describe('the resident supervisor', () => {
     const { reason } = await resident.shows('the loss', ({ disconnects }) => disconnects > 0);
     expect(reason).toBe('RemoteClosed');
     // It is not taken for a server that turns clients away, which has to be left in peace for minutes.
-    const [ended] = resident.log().filter(({ msg }) => /^ssh ended/.test(String(msg)));
-    expect(ended?.['pauseMs']).toBeLessThanOrEqual(5_000);
+    const ended = await resident.logged('the end', ({ msg }) => /^ssh ended/.test(String(msg)));
+    expect(ended['pauseMs']).toBeLessThanOrEqual(5_000);
     await resident.shows('the next ssh', ({ sshStarts }) => sshStarts > 1);
   });
 
@@ -199,16 +202,18 @@ describe('the resident supervisor', () => {
     const resident = keep(await startResident(sshd, { ...spec, retry: { networkMaxSeconds: 1 } }));
     await connected(resident);
     const { sshStarts } = await resident.status();
-    await sshd.kill();
+    // One after the other: nobody is there any more when ssh comes again.
+    await sshd.kill('listener');
+    await sshd.kill('sessions');
     await resident.shows('many attempts', (status) => status.sshStarts >= sshStarts + 6);
     await sshd.restart();
     await connected(resident);
     const told = (words: RegExp) => resident.log().filter(({ msg }) => words.test(String(msg)));
+    const [recovery] = await until('the recovery', () => told(/^connected: bytes go round again/));
     expect(told(/^ssh ended/).map(({ reason }) => reason)).toEqual(['RemoteClosed', 'ConnectionRefused']);
     expect(told(/^ssh ended/)[1]?.['ssh']).toMatch(/Connection refused/);
     expect(told(/^ssh started/)).toHaveLength(1);
     expect(told(/^ssh$/).filter(({ line }) => /refused/.test(String(line)))).toEqual([]);
-    const [recovery] = await until('the recovery', () => told(/^connected: bytes go round again/));
     expect(recovery).toMatchObject({ level: 'info', attempts: expect.any(Number), downMs: expect.any(Number) });
     expect(recovery?.['attempts']).toBeGreaterThanOrEqual(6);
   });
@@ -221,6 +226,7 @@ describe('the resident supervisor', () => {
     await resident.shows('the third connection', ({ connected, sshStarts }) => connected && sshStarts > 2);
     expect((await until('ssh', () => resident.ssh())).pid).not.toBe(first.pid);
     await through(port);
+    await resident.logged('the third start', ({ msg, starts }) => msg === 'ssh started' && starts === 3);
     const again = resident.log().filter(({ msg }) => msg === 'starting again');
     expect(new Set(again.map(({ why }) => why))).toEqual(new Set(['lifetime']));
     const [started, next] = resident.log().filter(({ msg }) => msg === 'ssh started');
@@ -231,7 +237,7 @@ describe('the resident supervisor', () => {
 
   it('is alive without heartbeats for livenessDeadlineSeconds and no longer', async () => {
     const { sshd, spec } = await world();
-    const heartbeat = { ...spec.heartbeat, livenessDeadlineSeconds: 5 };
+    const heartbeat = { ...spec.heartbeat, livenessDeadlineSeconds: 10 };
     const resident = keep(await startResident(sshd, { ...spec, heartbeat }));
     await connected(resident);
     const alive = async () => (await resident.get('/livez')).status === 200;
@@ -240,8 +246,8 @@ describe('the resident supervisor', () => {
     await resident.shows('the failure', ({ reason }) => reason === 'ConnectionRefused');
     await until('the deadline', async () => !(await alive()));
     const { lastHeartbeat } = await resident.status();
-    expect(Date.now() - Date.parse(String(lastHeartbeat))).toBeGreaterThan(5_000);
-    expect((await resident.get('/livez')).body).toBe('no heartbeat for 5 s\n');
+    expect(Date.now() - Date.parse(String(lastHeartbeat))).toBeGreaterThan(10_000);
+    expect((await resident.get('/livez')).body).toBe('no heartbeat for 10 s\n');
     await sshd.restart();
     await connected(resident);
     expect(await alive()).toBe(true);
@@ -259,7 +265,7 @@ describe('the resident supervisor', () => {
     expect(await insecure()).toBe('1');
     resident.put('known-hosts/target/known_hosts', readFileSync(sshd.knownHosts, 'utf8'));
     resident.configure(spec);
-    await resident.shows('the next connection', (status) => status.connected && status.sshStarts === 2);
+    await resident.shows('the next connection', (status) => status.connected && status.sshStarts >= 2);
     expect(await insecure()).toBe('0');
   });
 
@@ -337,7 +343,7 @@ describe('the resident supervisor', () => {
     expect(existsSync(kept)).toBe(true);
     expect(existsSync(await keyOf(next))).toBe(true);
     await sshd.kill('sessions');
-    await lives.shows('another login', ({ connected, sshStarts }) => connected && sshStarts === 2);
+    await lives.shows('another login', ({ connected, sshStarts }) => connected && sshStarts >= 2);
   });
 
   it('tells of a configuration what is wrong with it now, also while it waits for the first one', async () => {

@@ -7,11 +7,10 @@ import { WITHOUT_INOTIFY, whyNoInotifyLimit } from '../support/inotify.ts';
 import { itWith } from '../support/needs.ts';
 import { freePort } from '../support/port.ts';
 import { type Resident, startResident } from '../support/resident.ts';
-import { until } from '../support/until.ts';
 
 const through = (port: number, service: Service) => ({
   forwards: [{ name: 'echo', local: { listen: { port }, target: { host: '127.0.0.1', port: service.port } } }],
-  heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
+  heartbeat: { periodSeconds: 1, timeoutSeconds: 15 },
 });
 
 /** A port that somebody else has, who hangs up on everybody, until told to let go. */
@@ -56,6 +55,7 @@ describe('a sidecar on a machine that is short of something', () => {
     free();
     const resident = await served;
     await resident.shows('a connection', ({ connected }) => connected);
+    await resident.logged('that it is served', ({ msg }) => msg === 'probes, metrics and status');
     const [problem, ...more] = said(resident, 'probes, metrics and status are not served');
     expect(problem).toMatchObject({
       ...{ level: 'error', port: http },
@@ -72,11 +72,12 @@ describe('a sidecar on a machine that is short of something', () => {
     const { port: page, free } = await taken(context);
     const resident = await residentIn(context, sshd, through(await freePort(), service), { ports: { page } });
     await resident.shows('a connection', ({ connected }) => connected);
+    await resident.logged('that there is no page', ({ msg }) => msg === 'no page for a person');
     expect(said(resident, 'no page for a person')).toMatchObject([
       { level: 'warn', port: page, problem: expect.stringMatching(/^expected port .*; got EADDRINUSE: /) },
     ]);
     free();
-    await until('the page', () => said(resident, 'page for a person, and full status')[0]);
+    await resident.logged('the page', ({ msg }) => msg === 'page for a person, and full status');
     expect((await fetch(resident.page)).status).toBe(200);
   });
 });

@@ -35,7 +35,7 @@ describe('the secrets of a tunnel', () => {
   const spec = (ssh: object = {}) => ({
     ssh,
     forwards: [{ name: 'echo', local: { listen: { port }, target: { host: '127.0.0.1', port: service.port } } }],
-    heartbeat: { periodSeconds: 1, timeoutSeconds: 2 },
+    heartbeat: { periodSeconds: 1, timeoutSeconds: 15 },
     retry: { networkMaxSeconds: 1, authMaxSeconds: 1 },
   });
   const connected = (resident: Resident) => resident.shows('a connection', (status) => status.connected);
@@ -137,7 +137,7 @@ describe('the secrets of a tunnel', () => {
       expect(all.map(({ name }) => name)).toContain('ssh-agent');
       if (end === 'SIGKILL') resident.child.kill('SIGKILL');
       await resident.stop();
-      expect(all.filter(isAlive)).toEqual([]);
+      await until('all of them to end', () => !all.some(isAlive));
       // Nothing can be removed after a SIGKILL; then the pod's own volume ends with the pod.
       expect(existsSync(dirname(file))).toBe(end === 'SIGKILL');
       if (end === 'SIGKILL') execFileSync('rm', ['-r', dirname(file)]);

@@ -12,7 +12,7 @@ import { until } from '../support/until.ts';
 const itOverLink = itWith(whyNoLink());
 
 /** `npm run soak:tunnel` for half an hour; this is the same for a minute. */
-describe.concurrent('a tunnel with default settings, saturated both ways', () => {
+describe.concurrent('a tunnel with default settings, saturated both ways', { timeout: 600_000 }, () => {
   for (const [name, link] of Object.entries(LINKS))
     itOverLink(`lives through it: ${name}`, async () => {
       const figures = await soakTunnel({ name, link, seconds: 60 });
@@ -20,7 +20,7 @@ describe.concurrent('a tunnel with default settings, saturated both ways', () =>
     });
 });
 
-describe.concurrent('a saturated link', () => {
+describe.concurrent('a saturated link', { timeout: 600_000 }, () => {
   itOverLink('takes a remote forward that is added live, however late the answer of the server is', async (context) => {
     const link = await startLink({ bitsPerSecond: 1_000_000 });
     context.onTestFinished(() => link.stop());
@@ -48,7 +48,7 @@ describe.concurrent('a saturated link', () => {
   });
 });
 
-describe.concurrent('patience with a busy connection has an end', () => {
+describe.concurrent('patience with a busy connection has an end', { timeout: 600_000 }, () => {
   for (const [what, strike] of [
     ['the path is cut', 'cut'],
     ['the server stops', 'pause'],
@@ -75,7 +75,8 @@ describe.concurrent('patience with a busy connection has an end', () => {
         () => resident.log().find(({ msg, failedBeats }) => msg === 'heartbeat failed' && failedBeats === 2),
         { deadlineMs: 120_000, everyMs: 100 },
       );
-      // 2 s without a byte, 250 ms, and a timeout of 3 s for each of the two beats; the rest is for slow machines.
-      if (strike === 'cut') expect(Date.parse(String(lost['time'])) - struckAt).toBeLessThan(20_000);
+      // 2 s without a byte, 250 ms, and a timeout of 3 s for each of the two beats; the rest is for slow machines, and much less than the
+      // five minutes that a beat is waited for while bytes flow.
+      if (strike === 'cut') expect(Date.parse(String(lost['time'])) - struckAt).toBeLessThan(60_000);
     });
 });

@@ -39,8 +39,11 @@ export const startService = async (
   };
 };
 
-/** Whether bytes go to an echo service and come back, now: a new connection, a text that nobody else has, 3 s at most. */
-export const comesBack = (to: NetConnectOpts): Promise<boolean> =>
+/**
+ * Whether bytes go to an echo service and come back, now: a new connection, a text that nobody else has. A machine that stands still for a
+ * moment is no reason to say no; who asks again anyway waits for a shorter time.
+ */
+export const comesBack = (to: NetConnectOpts, withinMs = 30_000): Promise<boolean> =>
   new Promise((resolve) => {
     const text = randomBytes(32).toString('hex');
     const socket = connect(to);
@@ -49,7 +52,7 @@ export const comesBack = (to: NetConnectOpts): Promise<boolean> =>
       socket.destroy();
       resolve(answer);
     };
-    socket.setTimeout(3_000, () => finish(false));
+    socket.setTimeout(withinMs, () => finish(false));
     socket.on('error', () => finish(false)).on('close', () => finish(false));
     socket.on('connect', () => socket.write(text));
     socket.on('data', (bytes) => {
@@ -59,9 +62,12 @@ export const comesBack = (to: NetConnectOpts): Promise<boolean> =>
     });
   });
 
+/** Of one attempt among many. */
+const ATTEMPT_MS = 3_000;
+
 /** Waits until bytes flow. */
 export const flows = async (to: NetConnectOpts, state?: () => unknown, deadlineMs = 90_000): Promise<void> => {
-  await until(`bytes through ${JSON.stringify(to)}`, () => comesBack(to), {
+  await until(`bytes through ${JSON.stringify(to)}`, () => comesBack(to, ATTEMPT_MS), {
     deadlineMs,
     everyMs: 100,
     ...(state === undefined ? {} : { state }),

@@ -21,7 +21,14 @@ export const startMutePort = async (): Promise<MutePort> => {
   for (let waits = false; !waits; ) {
     const socket = connect({ host: '127.0.0.1', port });
     open.push(socket.on('error', () => {}));
-    waits = await Promise.race([once(socket, 'connect').then(() => false), delay(1_000, true)]);
+    let stands = false;
+    socket.once('connect', () => {
+      stands = true;
+    });
+    await Promise.race([once(socket, 'connect'), delay(1_000)]);
+    // After a halt of this process its timers come first, although the connection may stand: one look at the sockets.
+    await new Promise(setImmediate);
+    waits = !stands;
   }
   return {
     port,

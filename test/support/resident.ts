@@ -36,14 +36,18 @@ export type Resident = {
   shows(what: string, is: (status: PodStatus) => boolean): Promise<PodStatus>;
   /** All that it wrote. */
   said(): string;
-  /** Its log so far, one object per line. */
-  log(): Record<string, unknown>[];
+  /** Its log so far, one object per line. It is written apart from what HTTP answers, and may come a moment later. */
+  log(): Line[];
+  /** Waits until its log has such a line, and returns the first. */
+  logged(what: string, is: (line: Line) => unknown): Promise<Line>;
   ssh(): Process | undefined;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>;
   /** SIGKILL to the supervisor alone; its directories stay for the next one. Resolves with their root. */
   crash(): Promise<string>;
 };
+
+export type Line = Record<string, unknown>;
 
 export type Metadata = { readonly generation?: number; readonly annotations?: Record<string, string> };
 
@@ -119,8 +123,15 @@ export const startResident = async (
         () => true,
         () => false,
       ),
-    { state: () => text },
+    { deadlineMs: 60_000, state: () => text },
   );
+  /** A last line that is not whole yet is none. */
+  const log = (): Line[] =>
+    text
+      .split('\n')
+      .slice(0, -1)
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Line);
   return {
     ...{ child, root, startedAt, put, configure, data, get, status },
     ...{ url: `http://127.0.0.1:${port}/`, page: `http://127.0.0.1:${pagePort}/` },
@@ -134,11 +145,8 @@ export const startResident = async (
         },
         { deadlineMs: 60_000, everyMs: 50, state: () => text },
       ) as Promise<PodStatus>,
-    log: () =>
-      text
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as Record<string, unknown>),
+    log,
+    logged: (what, is) => until(what, () => log().find(is), { deadlineMs: 60_000, state: () => text }),
     crash: async () => {
       const all = descendantsOf(child.pid ?? 0);
       child.kill('SIGKILL');

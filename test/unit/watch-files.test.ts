@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -55,4 +55,31 @@ it('tells of what changes, also of an empty file that comes or goes', async () =
   await until('the second', () => changes === 2);
   put('b', '');
   await until('the third: an empty file is none that is missing', () => changes === 3);
+});
+
+it('takes a name that leads nowhere for none: a volume that loses files is swapped first, and loses their names later', async () => {
+  const dir = directory();
+  mkdirSync(join(dir, '..old'));
+  mkdirSync(join(dir, '..new'));
+  for (const name of ['kept', 'gone']) {
+    writeFileSync(join(dir, '..old', name), 'one');
+    symlinkSync(join('..data', name), join(dir, name));
+  }
+  writeFileSync(join(dir, '..new', 'kept'), 'two');
+  symlinkSync('..old', join(dir, '..data'));
+  let changes = 0;
+  let looks = 0;
+  const directories = () => {
+    looks++;
+    return [dir];
+  };
+  const watched = watchFiles(directories, () => changes++);
+  onTestFinished(watched.stop);
+  symlinkSync('..new', join(dir, '..tmp'));
+  renameSync(join(dir, '..tmp'), join(dir, '..data'));
+  await until('the swap', () => changes > 0);
+  const before = looks;
+  rmSync(join(dir, 'gone'));
+  await until('a look at what is left', () => looks > before);
+  expect(changes).toBe(1);
 });
