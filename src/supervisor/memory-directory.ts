@@ -28,7 +28,7 @@ export const makeMemoryDirectory = (prefix: string, tunnel: string): MemoryDirec
   );
   const memory = bases.filter(isInMemory);
   const leftovers = [...new Set([...memory, tmpdir()])]
-    .map((base) => removeLeftovers(base, prefix, tunnel))
+    .map((base) => removeLeftovers(base, prefix, tunnel, !isAlone(base)))
     .reduce((sum, count) => sum + count, 0);
   const make = (base: string): Pick<MemoryDirectory, 'path' | 'renew'> => {
     const path = mkdtempSync(join(base, prefix));
@@ -55,6 +55,9 @@ const renew = (path: string, tunnel: string): void => {
   if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & 0o077) !== 0)
     throw new Error(`expected ${path} to be a directory of this user alone, as it was made; got something else`);
 };
+
+/** The volume of a container; whoever is found there was in this container before its restart. */
+const isAlone = (base: string): boolean => base === process.env['TMPDIR'] && base !== '/dev/shm' && isInMemory(base);
 
 const isInMemory = (dir: string): boolean => {
   try {
