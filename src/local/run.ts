@@ -43,6 +43,7 @@ const INTERRUPTED = 130;
  * clean end, 1 where the files were refused at the start.
  */
 export const run = async (options: RunOptions): Promise<number> => {
+  const first = hashOf(options);
   const loaded = load(options, options.streams, 'run');
   if (loaded.violations.length > 0) {
     process.stderr.write(loaded.violations.map((one) => `${violationText(one)}\n`).join(''));
@@ -57,6 +58,7 @@ export const run = async (options: RunOptions): Promise<number> => {
     const tunnels = runTunnels(base, options, log);
     tunnels.become(loaded.tunnels);
     const watch = watchSources(
+      first,
       () => hashOf(options),
       () => {
         const next = load(options, options.streams, 'run');

@@ -30,13 +30,12 @@ export const judged = async (
   let serverAnswered = false;
 
   const silentTarget = async (enough: AbortSignal): Promise<Beat> => {
-    const begun = performance.now();
     await pause(timeoutMs / 2, null, { signal: enough });
     const asked = performance.now();
     const { ok } = await ping(LONGEST_BEAT_MS, enough);
     const now = performance.now();
     serverAnswered = ok;
-    const deadline = ok ? begun + timeoutMs + ROUNDS * (now - asked) : now + LONGEST_BEAT_MS;
+    const deadline = ok ? asked + timeoutMs / 2 + ROUNDS * (now - asked) : now + LONGEST_BEAT_MS;
     await pause(Math.max(0, deadline - now), null, { signal: enough });
     // After a halt of this process an answer may be there that was not read yet.
     await nextLook(null, { signal: enough });

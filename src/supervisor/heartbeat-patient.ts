@@ -16,10 +16,13 @@ export const LONGEST_BEAT_MS = 300_000;
 const FIRST_LOOK_MS = 1_000;
 const LOOK_EVERY_MS = 250;
 const TELL_EVERY_MS = 5_000;
+/** A look that comes later than planned by more than this: the process stood still (a busy machine, a laptop that slept). */
+const HALT_MS = 500;
 
 /**
  * A heartbeat whose timeout holds for a connection that is still: while bytes flow on it (traffic.ts), a late answer is waited for, and
- * proves what a timely one does. `inner` must have timeouts of LONGEST_BEAT_MS.
+ * proves what a timely one does. Time for which this process stood still is no time that was waited. `inner` must have timeouts of
+ * LONGEST_BEAT_MS.
  */
 export const patientHeartbeat = (inner: Heartbeat, options: PatientOptions): Heartbeat => ({
   get method() {
@@ -58,29 +61,29 @@ export const patiently = async <T>(
 /** Resolves with null when the work has no hope any more; never, when it ends before. */
 const givenUp = (work: Promise<unknown>, { timeoutMs, glance, onSlow }: PatientOptions): Promise<null> =>
   new Promise((resolve) => {
-    const begun = performance.now();
+    let begun = performance.now();
+    let due = begun;
     let traffic: Traffic | null = null;
     /** One that comes with this look is not worth a word. */
-    let tellAt = begun + timeoutMs + LOOK_EVERY_MS;
-    let dueAt = begun;
+    let tellAfter = timeoutMs + LOOK_EVERY_MS;
     const look = () => {
       const now = performance.now();
+      // Nobody waited then, and what came meanwhile is not looked at yet: timers come first.
+      if (now - due > HALT_MS) begun += now - due;
       const seen = glance();
       traffic = seen === null ? null : observeTraffic(traffic, seen);
       const waited = now - begun;
       if (waited < timeoutMs) return again(Math.min(LOOK_EVERY_MS, timeoutMs - waited));
-      // This process stood still itself (a busy machine, a laptop that slept): what came meanwhile is still to be read.
-      if (now - dueAt > LOOK_EVERY_MS) return again(LOOK_EVERY_MS);
       if (waited >= LONGEST_BEAT_MS || traffic === null || !isFlowing(traffic, now)) return resolve(null);
-      if (now >= tellAt) {
-        tellAt = now + TELL_EVERY_MS;
+      if (waited >= tellAfter) {
+        tellAfter = waited + TELL_EVERY_MS;
         onSlow(waited);
       }
       again(LOOK_EVERY_MS);
     };
     let timer: NodeJS.Timeout;
     const again = (ms: number) => {
-      dueAt = performance.now() + ms;
+      due = performance.now() + ms;
       timer = setTimeout(look, ms);
     };
     again(Math.min(FIRST_LOOK_MS, timeoutMs / 2));

@@ -76,7 +76,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
   /** The ssh that runs, or ran last. */
   let current: ResidentLaunch | undefined;
   const { namespace, name } = first.document;
-  const { path: dir, inMemory, leftovers } = makeMemoryDirectory('autossh-login-', `${namespace}/${name}`);
+  const { path: dir, inMemory, leftovers, renew } = makeMemoryDirectory('autossh-login-', `${namespace}/${name}`);
   if (leftovers > 0)
     log.line(6, 'keys of an earlier supervisor of this tunnel are removed', { directories: leftovers });
   if (!inMemory) log.line(4, 'no directory in memory: copies of the keys are on a disk until the end', { dir });
@@ -137,6 +137,7 @@ export const keepUp = (options: KeepUpOptions): Resident => {
     bornAt,
     launch: async () => {
       newLogins = false;
+      renew();
       const { expectNoise, muffle } = relay;
       const launched = await launchResident(() => config, {
         ...{ logins, env: sshEnv, log, forwards: forwards.starting(), expectNoise, muffle, refusals, traffic },

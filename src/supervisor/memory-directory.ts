@@ -1,4 +1,4 @@
-import { mkdtempSync, statfsSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { claim, removeLeftovers } from './leftovers.ts';
@@ -10,6 +10,8 @@ export type MemoryDirectory = {
   readonly inMemory: boolean;
   /** How many of an earlier supervisor of the tunnel were still there; they are removed. */
   readonly leftovers: number;
+  /** Makes it anew, empty, where somebody has taken it away: a cleaner of temporary files, or systemd-logind (RemoveIPC) at a logout. */
+  readonly renew: () => void;
 };
 
 /** What statfs(2) calls a file system that is memory: tmpfs and ramfs. */
@@ -26,22 +28,36 @@ export const makeMemoryDirectory = (prefix: string, tunnel: string): MemoryDirec
   );
   const memory = bases.filter(isInMemory);
   const leftovers = [...new Set([...memory, tmpdir()])]
-    .map((base) => removeLeftovers(base, prefix, tunnel))
+    .map((base) => removeLeftovers(base, prefix, tunnel, !isAlone(base)))
     .reduce((sum, count) => sum + count, 0);
-  const make = (base: string): string => {
+  const make = (base: string): Pick<MemoryDirectory, 'path' | 'renew'> => {
     const path = mkdtempSync(join(base, prefix));
     claim(path, tunnel);
-    return path;
+    return { path, renew: () => renew(path, tunnel) };
   };
   for (const base of memory) {
     try {
-      return { path: make(base), inMemory: true, leftovers };
+      return { ...make(base), inMemory: true, leftovers };
     } catch {
       // Not ours to write to: the next one.
     }
   }
-  return { path: make(tmpdir()), inMemory: false, leftovers };
+  return { ...make(tmpdir()), inMemory: false, leftovers };
 };
+
+/** What somebody else may have put in its place is not written to: its name is no secret, and everybody may write to /dev/shm. */
+const renew = (path: string, tunnel: string): void => {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) {
+    mkdirSync(path, { mode: 0o700 });
+    claim(path, tunnel);
+  }
+  const found = lstatSync(path);
+  if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & 0o077) !== 0)
+    throw new Error(`expected ${path} to be a directory of this user alone, as it was made; got something else`);
+};
+
+/** The volume of a container; whoever is found there was in this container before its restart. */
+const isAlone = (base: string): boolean => base === process.env['TMPDIR'] && base !== '/dev/shm' && isInMemory(base);
 
 const isInMemory = (dir: string): boolean => {
   try {

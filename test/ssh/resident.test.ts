@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FullStatus } from '../../src/supervisor/full-status.ts';
@@ -344,6 +344,23 @@ describe('the resident supervisor', () => {
     expect(existsSync(await keyOf(next))).toBe(true);
     await sshd.kill('sessions');
     await lives.shows('another login', ({ connected, sshStarts }) => connected && sshStarts >= 2);
+  });
+
+  it('makes its private directory anew where somebody has cleaned it away', async () => {
+    const { sshd, spec } = await world();
+    const resident = keep(await startResident(sshd, spec));
+    const { sshStarts } = await connected(resident);
+    const dir = dirname(await keyOf(resident));
+    rmSync(dir, { recursive: true });
+    await sshd.kill('sessions');
+    await resident.shows('the next login', (now) => now.connected && now.sshStarts > sshStarts);
+    expect(dirname(await keyOf(resident))).toBe(dir);
+    expect(statSync(dir).mode & 0o777).toBe(0o700);
+    // It is removed at the end, and by the next supervisor where this one is killed.
+    const left = await resident.crash();
+    expect(existsSync(dir)).toBe(true);
+    await connected(keep(await startResident(sshd, null, { root: left })));
+    expect(existsSync(dir)).toBe(false);
   });
 
   it('tells of a configuration what is wrong with it now, also while it waits for the first one', async () => {

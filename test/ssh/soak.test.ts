@@ -12,7 +12,7 @@ import { until } from '../support/until.ts';
 const itOverLink = itWith(whyNoLink());
 
 /** `npm run soak:tunnel` for half an hour; this is the same for a minute. */
-describe.concurrent('a tunnel with default settings, saturated both ways', () => {
+describe.concurrent('a tunnel with default settings, saturated both ways', { timeout: 600_000 }, () => {
   for (const [name, link] of Object.entries(LINKS))
     itOverLink(`lives through it: ${name}`, async () => {
       const figures = await soakTunnel({ name, link, seconds: 60 });
@@ -20,7 +20,7 @@ describe.concurrent('a tunnel with default settings, saturated both ways', () =>
     });
 });
 
-describe.concurrent('a saturated link', () => {
+describe.concurrent('a saturated link', { timeout: 600_000 }, () => {
   itOverLink('takes a remote forward that is added live, however late the answer of the server is', async (context) => {
     const link = await startLink({ bitsPerSecond: 1_000_000 });
     context.onTestFinished(() => link.stop());
@@ -48,7 +48,7 @@ describe.concurrent('a saturated link', () => {
   });
 });
 
-describe.concurrent('patience with a busy connection has an end', () => {
+describe.concurrent('patience with a busy connection has an end', { timeout: 600_000 }, () => {
   for (const [what, strike] of [
     ['the path is cut', 'cut'],
     ['the server stops', 'pause'],

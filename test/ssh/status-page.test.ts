@@ -53,6 +53,7 @@ describe('the status page', () => {
     if (browser === undefined) throw new Error('expected a browser');
     const page = await browser.newPage({ viewport: { width: 960, height: 900 }, ...options });
     keep({ stop: () => page.close() });
+    page.setDefaultTimeout(PATIENT);
     const complaints: string[] = [];
     page.on('pageerror', (error) => complaints.push(String(error)));
     page.on('console', (message) => complaints.push(message.text()));

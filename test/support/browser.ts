@@ -11,4 +11,4 @@ export const browserMissing =
 
 /** A headless Chromium. Its sandbox does not run as root. */
 export const startBrowser = (): Promise<Browser> =>
-  chromium.launch({ executablePath: found ?? '', chromiumSandbox: process.getuid?.() !== 0 });
+  chromium.launch({ executablePath: found ?? '', chromiumSandbox: process.getuid?.() !== 0, timeout: 100_000 });

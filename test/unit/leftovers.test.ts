@@ -62,3 +62,18 @@ it('leaves everything else alone', async () => {
   expect([...stay, elsewhere].filter((path) => !existsSync(path))).toEqual([]);
   expect(removeLeftovers(join(base, 'not-there'), PREFIX, TUNNEL)).toBe(0);
 });
+
+it('where containers share a directory, leaves alone what is of another one, whose processes have no number here', async () => {
+  const { base, make } = world();
+  const elsewhere = { tunnel: TUNNEL, pid: await dead(), started: '1', pidNamespace: 'pid:[1]' };
+  const dir = make(`${PREFIX}aaaaaa`, elsewhere);
+  expect(removeLeftovers(base, PREFIX, TUNNEL)).toBe(0);
+  expect(existsSync(dir)).toBe(true);
+  // The volume of one container: it counts anew after each restart.
+  expect(removeLeftovers(base, PREFIX, TUNNEL, false)).toBe(1);
+  const mine = make(`${PREFIX}bbbbbb`);
+  claim(mine, TUNNEL);
+  const owner = JSON.parse(readFileSync(join(mine, 'owner'), 'utf8'));
+  writeFileSync(join(mine, 'owner'), JSON.stringify({ ...owner, started: '1' }));
+  expect(removeLeftovers(base, PREFIX, TUNNEL)).toBe(1);
+});
