@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import type { Env } from './child-env.ts';
+import { workingDirectory } from './working-directory.ts';
 
 export type ToolAnswer =
   | { readonly ran: true; readonly code: number; readonly output: string; readonly problem: string }
@@ -21,6 +22,7 @@ export const askTool = async (
   const { exitCode, stdout, stderr, timedOut, shortMessage } = await execa(file, args, {
     stdin: 'ignore',
     reject: false,
+    cwd: workingDirectory(),
     env,
     extendEnv: false,
     detached: true,

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { execa } from 'execa';
 import { findProgram, whyNotRun } from './find-program.ts';
+import { workingDirectory } from './working-directory.ts';
 
 /** How an ssh is to be run. */
 export type SshOptions = {
@@ -41,6 +42,7 @@ export const startSsh = (options: SshOptions): SshProcess => {
     stderr: 'pipe',
     buffer: false,
     reject: false,
+    cwd: workingDirectory(),
     env: options.env,
     extendEnv: false,
     cleanup: guard === null,
