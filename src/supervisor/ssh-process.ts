@@ -93,7 +93,8 @@ const settled = (child: {
   new Promise((resolve) => {
     child.once('exit', (code: number | null, signal: NodeJS.Signals | null) => {
       const exit = { code, signal: signal === null ? null : constants.signals[signal] };
-      const timer = setTimeout(() => resolve(exit), DRAIN_MS);
+      // After a halt of this process Node runs its timers first: one look at what ssh has said before the verdict.
+      const timer = setTimeout(() => setImmediate(() => resolve(exit)), DRAIN_MS);
       child.once('close', () => {
         clearTimeout(timer);
         resolve(exit);
