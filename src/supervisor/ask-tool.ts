@@ -1,6 +1,7 @@
 import { execa } from 'execa';
 import type { Env } from './child-env.ts';
 import { errorText } from './system-error.ts';
+import { workingDirectory } from './working-directory.ts';
 
 export type ToolAnswer =
   | { readonly ran: true; readonly code: number; readonly output: string; readonly problem: string }
@@ -22,6 +23,7 @@ export const askTool = async (
   const { exitCode, stdout, stderr, timedOut, signal, code, originalMessage } = await execa(file, args, {
     stdin: 'ignore',
     reject: false,
+    cwd: workingDirectory(),
     env,
     extendEnv: false,
     detached: true,

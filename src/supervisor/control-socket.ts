@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { socketBases } from './socket-bases.ts';
 import { errorText } from './system-error.ts';
+import { workingDirectory } from './working-directory.ts';
 
 /** The private directory of one ssh, and what can be asked of it over its control socket. Every question is answered: none rejects. */
 export type ControlSocket = {
@@ -109,7 +110,7 @@ const privateDirectory = (): string => {
 /** One command to the ssh that owns the socket. A stopped ssh never answers, so the answer has a deadline of our own. */
 const ask = async (file: string, args: string[], { env, timeoutMs, signal }: Terms): Promise<ControlAnswer> => {
   const { exitCode, stdout, stderr, timedOut, isCanceled } = await execa(file, args, {
-    ...{ stdin: 'ignore', reject: false, env, extendEnv: false },
+    ...{ stdin: 'ignore', reject: false, cwd: workingDirectory(), env, extendEnv: false },
     ...{ timeout: Math.ceil(timeoutMs), killSignal: 'SIGKILL', maxBuffer: 65_536 },
     ...(signal === undefined ? {} : { cancelSignal: signal }),
   });
@@ -139,7 +140,7 @@ const askChannel = async (
 ): Promise<ChannelAnswer> => {
   const args = ['-F', 'none', '-v', '-o', 'ProxyCommand=false', '-S', path, '-W', target, 'x'];
   const client = execa(file, args, {
-    ...{ stdin: 'ignore', stdout: 'ignore', reject: false, env, extendEnv: false },
+    ...{ stdin: 'ignore', stdout: 'ignore', reject: false, cwd: workingDirectory(), env, extendEnv: false },
     ...{ timeout: Math.ceil(timeoutMs), killSignal: 'SIGKILL', maxBuffer: 65_536, cancelSignal: signal },
   });
   let said = '';

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { execa } from 'execa';
 import { findProgram, whyNotRun } from './find-program.ts';
+import { workingDirectory } from './working-directory.ts';
 
 /** How an ssh is to be run. */
 export type SshOptions = {
@@ -41,6 +42,7 @@ export const startSsh = (options: SshOptions): SshProcess => {
     stderr: 'pipe',
     buffer: false,
     reject: false,
+    cwd: workingDirectory(),
     env: options.env,
     extendEnv: false,
     cleanup: guard === null,
@@ -91,7 +93,8 @@ const settled = (child: {
   new Promise((resolve) => {
     child.once('exit', (code: number | null, signal: NodeJS.Signals | null) => {
       const exit = { code, signal: signal === null ? null : constants.signals[signal] };
-      const timer = setTimeout(() => resolve(exit), DRAIN_MS);
+      // After a halt of this process Node runs its timers first: one look at what ssh has said before the verdict.
+      const timer = setTimeout(() => setImmediate(() => resolve(exit)), DRAIN_MS);
       child.once('close', () => {
         clearTimeout(timer);
         resolve(exit);

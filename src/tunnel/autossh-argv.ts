@@ -20,7 +20,10 @@ export type AutosshRun = {
   /** ssh's arguments before and after the place of the (first) -M, where the monitor's forwards go. */
   readonly before: readonly string[];
   readonly after: readonly string[];
-  /** No remote shell or command was asked for (`-N`, `-o SessionType=none`): such an ssh never ends well by itself. */
+  /**
+   * No remote shell or command was asked for (`-N`, `-o SessionType=none`): such an ssh never ends well by itself, unless it goes to the
+   * background (`-o ForkAfterAuthentication=yes`).
+   */
   readonly noSession: boolean;
   /** ssh was told of a control socket of the user's own (`-S`, `-o ControlPath`, `-o ControlMaster`). */
   readonly ownControlSocket: boolean;
@@ -99,10 +102,12 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
   const rest = argv.slice(index).filter((word) => word !== '');
   if (!host && rest.length === 0) return { kind: 'usage' };
   kept.push(...rest);
+  let forks = false;
   for (const option of sessionOptions) {
     const [, keyword = '', value = ''] = /^\s*(\w+)\s*[=\s]\s*"?([^"]*)"?/.exec(option) ?? [];
     if (/^sessiontype$/i.test(keyword) && /^none$/i.test(value.trim())) noSession = true;
     if (/^control(path|master)$/i.test(keyword)) ownControlSocket = true;
+    if (/^forkafterauthentication$/i.test(keyword)) forks = /^(?:yes|true)$/i.test(value.trim());
     if (/^identityfile$/i.test(keyword)) identityFiles.push(value.trim());
   }
   return {
@@ -111,7 +116,7 @@ export const parseAutosshArgv = (argv: readonly string[]): AutosshArgv => {
     monitor,
     before: kept.slice(0, place ?? 0),
     after: kept.slice(place ?? 0),
-    noSession,
+    noSession: noSession && !forks,
     ownControlSocket,
     identityFiles,
   };

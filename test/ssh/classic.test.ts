@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -325,6 +326,29 @@ describe.concurrent('ssh-agent', () => {
     await autossh.ended();
     await nothingLeft(autossh.dir);
   });
+});
+
+describe.concurrent('the directory that autossh was started in', () => {
+  for (const [when, script] of [
+    ['before the start', 'cd "$0" && rmdir "$0" && exec "$@"'],
+    ['while ssh runs', 'cd "$0" && exec "$@"'],
+  ] as const)
+    it(`may be removed ${when}: ssh is started, and started again, and its heart beats`, async (context) => {
+      const sshd = await sshdIn(context);
+      const dir = mkdtempSync(join(sshd.dir, 'here-'));
+      const autossh = autosshIn(context, {
+        wrap: ['sh', '-c', script, dir],
+        args: tunnelArgs(sshd),
+        env: { AUTOSSH_POLL: '20' },
+      });
+      const ssh = await autossh.ssh();
+      rmSync(dir, { recursive: true, force: true });
+      autossh.child.kill('SIGUSR1');
+      await autossh.nextSsh(ssh);
+      const from = autossh.lines().findLastIndex((line) => /starting ssh/.test(line));
+      await autossh.said(/heartbeat: loop through port \d+ of the server/, from);
+      await autossh.said(/connection ok/, from);
+    });
 });
 
 describe.concurrent('the environment of ssh', () => {

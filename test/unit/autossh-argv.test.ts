@@ -50,6 +50,11 @@ describe('the command line', () => {
     ['-M 0 -o SessionType=none host', { ssh: '| -o SessionType=none host', noSession: true }],
     ['-M 0 -osessiontype=None host', { ssh: '| -osessiontype=None host', noSession: true }],
     ['-M 0 -o SessionType=default host', { ssh: '| -o SessionType=default host', noSession: false }],
+    // It leaves with 0 as soon as it is logged in: another one would be one more, not the same again.
+    [
+      '-M 0 -N -oForkAfterAuthentication=yes host',
+      { ssh: '| -N -oForkAfterAuthentication=yes host', noSession: false },
+    ],
     ['-M 0 -S /run/ctl host', { ssh: '| -S /run/ctl host', ownControlSocket: true }],
     ['-M 0 -oControlPath=/run/ctl host', { ssh: '| -oControlPath=/run/ctl host', ownControlSocket: true }],
     ['-M 0 -o controlmaster=auto host', { ssh: '| -o controlmaster=auto host', ownControlSocket: true }],

@@ -57,5 +57,5 @@ describe('the lines of a stream', () => {
       }),
       { numRuns: 500 },
     );
-  });
+  }, 300_000);
 });

@@ -154,7 +154,7 @@ describe('a tunnel, whatever happens', () => {
       }),
       { numRuns: 100 },
     );
-  });
+  }, 300_000);
 
   it('ends after a stop, within the grace that ssh is given, and starts nothing any more', () => {
     fc.assert(
