@@ -113,8 +113,11 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
       await loggedIn(control, signal);
       server ??= await listenForBack(echo);
       opening = allAnswered(signal).then(() => setUp(signal));
-      await opening;
-      opening = null;
+      try {
+        await opening;
+      } finally {
+        opening = null;
+      }
     },
     beat: async (signal) => {
       if (server === null) return missed('ssh is not connected');
