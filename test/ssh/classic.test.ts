@@ -19,7 +19,6 @@ import { BARRED, whyNotBarred } from '../support/barred.ts';
 import { flows } from '../support/echo.ts';
 import { autosshIn, serviceIn, sshdIn } from '../support/in-test.ts';
 import { itWith, whyNot } from '../support/needs.ts';
-import { freePort } from '../support/port.ts';
 import { descendantsOf, isAlive, type Process, processOf, signal } from '../support/processes.ts';
 import type { Sshd } from '../support/sshd.ts';
 import { listensAt } from '../support/unix-socket.ts';
@@ -30,10 +29,10 @@ describe.concurrent('in the background (-f)', () => {
     const { expect } = context;
     const sshd = await sshdIn(context);
     const service = await serviceIn(context);
-    const at = { host: '127.0.0.1', port: await freePort() };
+    const at = { path: join(sshd.dir, 'there') };
     const [pidFile, logFile] = [join(sshd.dir, 'pid'), join(sshd.dir, 'log')];
     const autossh = autosshIn(context, {
-      args: ['-M', '0', '-f', ...tunnelArgs(sshd, '-L', `${at.port}:127.0.0.1:${service.port}`)],
+      args: ['-M', '0', '-f', ...tunnelArgs(sshd, '-L', `${at.path}:127.0.0.1:${service.port}`)],
       env: { AUTOSSH_PIDFILE: pidFile, AUTOSSH_LOGFILE: logFile, AUTOSSH_DEBUG: undefined },
     });
     expect(await autossh.ended()).toEqual({ code: 0, signal: null });
@@ -44,7 +43,7 @@ describe.concurrent('in the background (-f)', () => {
     const background = await until('the process', () => processOf(pid));
     expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
     expect(sessionOf(background)).toBe(pid);
-    await flows(at);
+    await flows(at, () => readFileSync(logFile, 'utf8'));
     signal(background, 'SIGTERM');
     await until('its end', () => !isAlive(background));
     expect(existsSync(pidFile)).toBe(false);
