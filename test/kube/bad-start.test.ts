@@ -25,6 +25,8 @@ describe('the operator, started where something is wrong', () => {
 
   const kubectl = async (args: readonly string[], input?: object): Promise<string> => {
     const { code, stdout, stderr } = await server.kubectl(args, input ? { input: JSON.stringify(input) } : {});
+    // A test's second try finds what its first one made.
+    if (args[0] === 'create' && stderr.includes('(AlreadyExists)')) return stdout;
     expect(`${code} ${stderr}`, `kubectl ${args.join(' ')}`).toBe('0 ');
     return stdout;
   };

@@ -109,11 +109,14 @@ describe('the operator, killed at any of its writes', () => {
     return JSON.stringify(state, null, 1).replaceAll(namespace, 'NAMESPACE');
   };
 
+  /** A test's second try begins from nothing, too. */
+  let lives = 0;
   /**
    * One life from nothing to the end state, with a death in it where told. What was written on the way until the death, or the end;
    * with a `change` of the specification only from then on.
    */
-  const live = async (name: string, killing?: Killing, { waitOutLease = false, change }: Life = {}) => {
+  const live = async (what: string, killing?: Killing, { waitOutLease = false, change }: Life = {}) => {
+    const name = `${what}-${++lives}`;
     await prepare(name);
     let victim: Operator | undefined;
     let killed = false;
