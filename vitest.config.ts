@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * One project per kind of reality a test needs. `unit` is pure logic; `ssh` runs real sshd, ssh and autossh; `kube` a real
- * kube-apiserver; `cluster` a real kubelet. The last three share two cores with real programs, so they run a file at a time, and a test
- * that fails has a second try, which is told (test/support/second-tries.ts).
+ * kube-apiserver; `cluster` a real kubelet. The last three share two cores with real programs, so that `kube` and `cluster` run a file
+ * at a time, and `ssh`, which mostly waits, two. A test of theirs that fails has a second try, which is told
+ * (test/support/second-tries.ts).
  */
 export default defineConfig({
   test: {
@@ -19,7 +20,7 @@ export default defineConfig({
           testTimeout: 240_000,
           retry: 1,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          maxWorkers: 2,
           // Tests that say so run side by side within their file: most of their time is waiting for a timeout.
           maxConcurrency: 25,
           sequence: { groupOrder: 1 },

@@ -26,6 +26,7 @@ import type { ConfigMap } from '../../src/operator/tunnel-config-map.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { apiServerVersion } from '../support/cluster/versions.ts';
 import { clientOf } from '../support/kube/client.ts';
+import { establishCrd } from '../support/kube/crd.ts';
 import { createFaultProxy } from '../support/kube/fault-proxy.ts';
 import { until } from '../support/until.ts';
 import type { Order, Write } from './bare-loop.ts';
@@ -82,8 +83,7 @@ const main = async (): Promise<void> => {
     if (code !== 0) throw new Error(`expected kubectl ${args.join(' ')} to succeed; got: ${stderr}`);
   };
   for (const namespace of [NAMESPACE, BENCH]) await kubectl('create', 'namespace', namespace);
-  await kubectl('apply', '-f', 'deploy/crds');
-  await kubectl('wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev');
+  await establishCrd(server);
   void tunnels.run(watching.signal);
   void configMaps.run(watching.signal);
   await Promise.all([tunnels.synced, configMaps.synced]);

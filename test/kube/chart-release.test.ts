@@ -5,6 +5,7 @@ import { parseSshTunnel } from '../../src/api/parse.ts';
 import { CHART, type Manifest, NAMESPACE, OPERATOR, objectsOf, RELEASE } from '../support/chart.ts';
 import { chartClients } from '../support/chart-clients.ts';
 import { upApiServer } from '../support/cluster/index.ts';
+import { crdServed } from '../support/kube/crd.ts';
 import { until } from '../support/until.ts';
 
 const deploy = resolve(import.meta.dirname, '../../deploy');
@@ -40,7 +41,7 @@ describe('a release', () => {
     const notes = await helm('install', RELEASE, older, '--set', 'replicas=1');
     expect(notes).toContain(`kubectl --namespace ${NAMESPACE} rollout status deployment/autossh-operator`);
     expect(notes).toContain('WARNING: with one replica');
-    await kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd/sshtunnels.autossh.dev']);
+    await crdServed(server);
     expect((await webhooks()).map(({ clientConfig }: { clientConfig: object }) => clientConfig)).toEqual([
       { service: { name: RELEASE, namespace: NAMESPACE, path: '/mutate-pods', port: 443 } },
     ]);

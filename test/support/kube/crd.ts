@@ -9,6 +9,11 @@ export const CRD = resolve(import.meta.dirname, '../../../deploy/crds/sshtunnels
 export const establishCrd = async (server: Pick<ControlPlane, 'kubectl'>, ...how: string[]): Promise<void> => {
   const { code, stderr } = await server.kubectl(['apply', ...how, '-f', CRD]);
   if (code !== 0) throw new Error(`expected kubectl to apply the CRD; got ${code}: ${stderr}`);
+  await crdServed(server);
+};
+
+/** Resolves when the server serves SshTunnels, whoever brought their definition. */
+export const crdServed = async (server: Pick<ControlPlane, 'kubectl'>): Promise<void> => {
   // Not `kubectl wait --for=condition=Established`: it fails on a definition that has no conditions yet, and discovery, without which
   // kubectl knows no such kind, learns of it only after it is established.
   const known = async () => (await server.kubectl(['get', 'sshtunnels.autossh.dev', '-A'])).code === 0;
