@@ -350,7 +350,7 @@ describe('a living tunnel', { timeout: 600_000 }, () => {
     await connected(resident);
     resident.configure(spec(forwards, { ssh: { options: { compression: true } } }), { generation: 8 });
     await resident.shows('the next connection', (now) => now.connected && now.sshStarts === 2);
-    expect(commandLine(resident)).toContain('Compression=yes');
+    expect(await commandLine(resident)).toContain('Compression=yes');
     expect(await resident.status()).toMatchObject({ disconnects: 0, sshStarts: 2 });
   });
 
@@ -387,7 +387,7 @@ describe('a living tunnel', { timeout: 600_000 }, () => {
     resident.configure(spec(to(d), { ssh: { options: { serverAliveCountMax: 9 } } }), { generation: 11 });
     await runs(resident, 11);
     await flows(at(d));
-    expect(commandLine(resident)).toContain('ServerAliveCountMax=9');
+    expect(await commandLine(resident)).toContain('ServerAliveCountMax=9');
 
     // Suspended.
     resident.configure(spec(to(d), { suspend: true }), { generation: 12 });
@@ -493,8 +493,10 @@ const pauses = (resident: Resident): Pause[] =>
 /** The third pause of those for a refused key is of ten seconds at least. */
 const longPause = (resident: Resident): Pause | undefined => pauses(resident).find(({ pauseMs }) => pauseMs >= 10_000);
 
-const commandLine = (resident: Resident): string =>
-  readFileSync(`/proc/${resident.ssh()?.pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+const commandLine = async (resident: Resident): Promise<string> => {
+  const { pid } = await until('ssh', () => resident.ssh());
+  return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+};
 
 /** Sends without end until told to stop, at 16 MiB/s at most: it shall flow beside the changes, not take the machine from them. */
 const pour = (guest: Socket, sum: ReturnType<typeof createHash>, stop: () => boolean): void => {
