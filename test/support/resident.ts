@@ -185,7 +185,15 @@ const isTunnel = ({ pid }: Process): boolean => {
 };
 /** Another user does not get into a checkout below /root: for the program alone it lies elsewhere, too. */
 const inTheOpen = (dir: string, place: string) => [
-  ...['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', 'mount --bind "$0" "$1"; shift; exec "$@"'],
+  ...[
+    'unshare',
+    '--mount',
+    '--propagation',
+    'private',
+    'sh',
+    '-ec',
+    'mount --bind "$0" "$1"; cd "$1"; shift; exec "$@"',
+  ],
   ...[dir, place],
 ];
 const asUser = (uid: number) => [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs'];
