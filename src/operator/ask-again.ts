@@ -8,13 +8,21 @@ const ANXIOUS_MS = 2_000;
 const JITTER = 0.2;
 
 /**
- * When the pods of a tunnel are asked for their status again, in ms: often at first where it is not ready, and the more seldom the
- * longer that lasts, so that tunnels nobody mends cost no more than healthy ones. `random` is of [0, 1).
+ * When the pods of a tunnel are asked for their status again, in ms: often at first where it is not ready, or where pods run an older
+ * configuration than the newest (since `behindSince`, in Unix ms), and the more seldom the longer that lasts, so that tunnels nobody
+ * mends cost no more than healthy ones. `random` is of [0, 1).
  */
-export const askAgainAfterMs = (ready: Condition | undefined, now: Date, random: number): number => {
-  const since = now.getTime() - Date.parse(ready?.lastTransitionTime ?? '');
-  const pause = ready?.status === 'True' || Number.isNaN(since) ? CALM_MS : Math.max(ANXIOUS_MS, since / 10);
-  return jittered(Math.min(CALM_MS, pause), random);
+export const askAgainAfterMs = (
+  ready: Condition | undefined,
+  behindSince: number | null,
+  now: Date,
+  random: number,
+): number => {
+  const unreadySince = ready?.status === 'True' ? Number.NaN : Date.parse(ready?.lastTransitionTime ?? '');
+  const pauses = [unreadySince, behindSince ?? Number.NaN]
+    .filter((since) => !Number.isNaN(since))
+    .map((since) => Math.max(ANXIOUS_MS, (now.getTime() - since) / 10));
+  return jittered(Math.min(CALM_MS, ...pauses), random);
 };
 
 /** When to look again for what no watch may tell and what will not last, in ms. `random` is of [0, 1). */

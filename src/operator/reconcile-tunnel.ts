@@ -35,6 +35,8 @@ export type Cluster = {
   readonly refusals: Refusals;
   /** What the sidecars said last, by tunnel and uid of the pod; kept up by the reconciler, empty at first. */
   readonly heard: Map<string, ReadonlyMap<string, Heard>>;
+  /** Since when pods of a tunnel have not taken up its newest generation, Unix ms; kept up by the reconciler, empty at first. */
+  readonly behind: Map<string, { readonly generation: number; readonly since: number }>;
   readonly now: () => Date;
 };
 
@@ -52,6 +54,7 @@ export const reconcileTunnel = async (
   if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
     cluster.refusals.note(key, null, log);
     cluster.heard.delete(key);
+    cluster.behind.delete(key);
     return undefined;
   }
   const { name, namespace } = splitKey(key);
@@ -96,8 +99,28 @@ export const reconcileTunnel = async (
   const ready = status.conditions.find(({ type }) => type === 'Ready');
   // A pod that starts makes itself heard.
   const runs = pods.some((pod) => sidecarIn(pod, name).state === 'Running');
-  const waits = [...conflict, ...(runs ? [askAgainAfterMs(ready, cluster.now(), Math.random())] : [])];
+  const behindSince = noteBehind(key, judged, status, cluster);
+  const waits = [...conflict, ...(runs ? [askAgainAfterMs(ready, behindSince, cluster.now(), Math.random())] : [])];
   return waits.length === 0 ? undefined : { requeueAfterMs: Math.min(...waits) };
+};
+
+/** Since when pods that answer run an older generation than the newest; null: none does, or the newest is refused. */
+const noteBehind = (
+  key: string,
+  { generation, refusal, pods }: Judged,
+  { pods: { upToDate } }: TunnelStatus,
+  { behind, now }: Cluster,
+): number | null => {
+  const answering = pods.filter(({ answer }) => answer !== null && answer !== 'unreachable').length;
+  if (refusal !== null || upToDate >= answering) {
+    behind.delete(key);
+    return null;
+  }
+  const former = behind.get(key);
+  if (former?.generation === generation) return former.since;
+  const since = now().getTime();
+  behind.set(key, { generation, since });
+  return since;
 };
 
 /** What was written while the cache had this object: it has the old one until the watch comes round, and nothing is to be written twice. */

@@ -170,6 +170,7 @@ export const runController = async (settings: ControllerSettings, stop: AbortSig
         podsOf: (key: string) => pods.store.byIndex(TUNNEL_INDEX, key),
         refusals,
         heard: new Map(),
+        behind: new Map(),
         now: () => new Date(),
       };
       controller = createController({

@@ -5,6 +5,7 @@ import type { KubeObject } from '../kube/object.ts';
 /** Of a Pod, what the controller looks at. */
 export type Pod = KubeObject & {
   readonly spec?: {
+    readonly restartPolicy?: string;
     readonly initContainers?: readonly {
       readonly name: string;
       readonly args?: readonly string[];
@@ -14,6 +15,10 @@ export type Pod = KubeObject & {
   readonly status?: {
     readonly phase?: string;
     readonly podIP?: string;
+    readonly containerStatuses?: readonly {
+      readonly name: string;
+      readonly state?: { readonly terminated?: { readonly exitCode?: number } };
+    }[];
     readonly initContainerStatuses?: readonly {
       readonly name: string;
       readonly ready?: boolean;
@@ -45,6 +50,11 @@ export const trimPod = ({ metadata, spec, status }: Pod): Pod => {
   const containers = spec?.initContainers?.filter((one) => names.has(one.name)) ?? [];
   const statuses = status?.initContainerStatuses?.filter((one) => names.has(one.name)) ?? [];
   const { phase, podIP } = status ?? {};
+  // Where the pod may come to an end by itself, for isLive: most never do.
+  const restartPolicy = mayEnd(spec) ? spec?.restartPolicy : undefined;
+  const containerStatuses = mayEnd(spec)
+    ? status?.containerStatuses?.map(({ name, state }) => defined({ name, state: ended(state) }))
+    : undefined;
   return {
     metadata: defined({
       ...{ name, namespace, uid, resourceVersion, deletionTimestamp },
@@ -52,13 +62,19 @@ export const trimPod = ({ metadata, spec, status }: Pod): Pod => {
     }),
     ...(containers.length === 0
       ? {}
-      : { spec: { initContainers: containers.map(({ name, args, command }) => defined({ name, args, command })) } }),
+      : {
+          spec: defined({
+            restartPolicy,
+            initContainers: containers.map(({ name, args, command }) => defined({ name, args, command })),
+          }),
+        }),
     ...(status === undefined
       ? {}
       : {
           status: defined({
             phase,
             podIP,
+            containerStatuses,
             initContainerStatuses: statuses.map(({ name, ready, state }) =>
               defined({
                 name,
@@ -87,9 +103,25 @@ type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 const defined = <T extends object>(object: T): Defined<T> =>
   Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>;
 
-/** Whether there is still something to expect of the pod. */
+/** Whether there is still something to expect of the pod. One whose app has come to its end still has its sidecars for a moment. */
 export const isLive = (pod: Pod): boolean =>
-  pod.metadata.deletionTimestamp === undefined && pod.status?.phase !== 'Succeeded' && pod.status?.phase !== 'Failed';
+  pod.metadata.deletionTimestamp === undefined &&
+  pod.status?.phase !== 'Succeeded' &&
+  pod.status?.phase !== 'Failed' &&
+  !hasRun(pod);
+
+/** Whether all of its containers have ended and none is started again: the kubelet's own rule for the end of a pod. */
+const hasRun = ({ spec, status }: Pod): boolean => {
+  const all = mayEnd(spec) ? (status?.containerStatuses ?? []) : [];
+  const isOver = (exitCode: number | undefined) => spec?.restartPolicy === 'Never' || exitCode === 0;
+  return (
+    all.length > 0 && all.every(({ state }) => state?.terminated !== undefined && isOver(state.terminated.exitCode))
+  );
+};
+
+const mayEnd = (spec: Pod['spec']): boolean => spec?.restartPolicy === 'Never' || spec?.restartPolicy === 'OnFailure';
+type State = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number]['state'];
+const ended = (state: State) => state?.terminated && { terminated: defined({ exitCode: state.terminated.exitCode }) };
 
 /** How the sidecar of a tunnel stands in a pod. */
 export type Sidecar =

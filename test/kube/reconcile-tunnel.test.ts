@@ -65,7 +65,7 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     const events = { record, flush: async () => {} };
     const refusals = createRefusals({ set: () => {} });
     const cluster: Cluster = {
-      ...{ client, events, tunnels, refusals, heard: new Map(), podsOf, now },
+      ...{ client, events, tunnels, refusals, heard: new Map(), behind: new Map(), podsOf, now },
       // No watch here.
       configMaps: rememberWrites({ store: configMaps, addHandler: () => () => {} }),
     };
@@ -234,6 +234,38 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
       await reconcile();
       expect(cluster.heard.size).toBe(0);
       expect(warnings).toEqual([]);
+    } finally {
+      sidecar.close();
+    }
+  });
+
+  it('asks soon again whether a change has arrived in all pods, and no longer when it has, or does not for long', async () => {
+    let generation = 1;
+    const sidecar = createServer((_, response) => {
+      response.end(JSON.stringify({ connected: true, suspended: false, reason: null, generation }));
+    });
+    sidecar.listen(0, '127.0.0.1');
+    await once(sidecar, 'listening');
+    try {
+      const { port } = sidecar.address() as AddressInfo;
+      let now = Date.now();
+      const { reconcile, tunnels } = await prepare('changed', {
+        podsOf: () => [podAt('app', 'changed', port)],
+        now: () => new Date(now),
+      });
+      const pause = async () => (await reconcile())?.requeueAfterMs ?? Number.POSITIVE_INFINITY;
+      expect(await pause()).toBeGreaterThan(20_000);
+      const body = { spec: { ssh: { host: 'other.example.com' } } };
+      tunnels.put(await client.patch<TunnelObject>(SSH_TUNNELS, place('changed'), { type: 'merge', body }));
+      expect(await pause()).toBeLessThan(5_000);
+      now += 3_600_000;
+      expect(await pause()).toBeGreaterThan(20_000);
+      now -= 3_600_000;
+      generation = 2;
+      expect(await pause()).toBeGreaterThan(20_000);
+      expect((await client.get<TunnelObject>(SSH_TUNNELS, place('changed'))).status?.['pods']).toMatchObject({
+        upToDate: 1,
+      });
     } finally {
       sidecar.close();
     }

@@ -21,9 +21,18 @@ describe('the pods of a tunnel are asked again', () => {
     ['not ready since nobody knows when', { ...ready('False', 0), lastTransitionTime: 'x' }, 30_000],
     ['without the condition', undefined, 30_000],
   ])('%s', (_, condition, ms) => {
-    expect(askAgainAfterMs(condition, NOW, 0.5)).toBe(ms);
-    expect(askAgainAfterMs(condition, NOW, 0)).toBe(ms * 0.8);
-    expect(askAgainAfterMs(condition, NOW, 0.999999)).toBeCloseTo(ms * 1.2, -1);
+    expect(askAgainAfterMs(condition, null, NOW, 0.5)).toBe(ms);
+    expect(askAgainAfterMs(condition, null, NOW, 0)).toBe(ms * 0.8);
+    expect(askAgainAfterMs(condition, null, NOW, 0.999999)).toBeCloseTo(ms * 1.2, -1);
+  });
+
+  it.each([
+    ['of a tunnel that was changed just now, though it is ready', ready('True', 500), 0, 2_000],
+    ['of one that was changed 5 min ago', ready('True', 500), 300, 30_000],
+    ['of one changed just now and long not ready', ready('False', 500), 0, 2_000],
+    ['of one not ready since just now and changed long ago', ready('False', 0), 500, 2_000],
+  ])('%s', (_, condition, seconds, ms) => {
+    expect(askAgainAfterMs(condition, NOW.getTime() - seconds * 1000, NOW, 0.5)).toBe(ms);
   });
 });
 

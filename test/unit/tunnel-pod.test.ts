@@ -37,6 +37,30 @@ it('expects nothing of pods that are over or on their way out', () => {
   expect(isLive(pod({ metadata: { name: 'p', deletionTimestamp: '2026-01-02T03:04:05Z' } }))).toBe(false);
 });
 
+it.each([
+  ['Never', [0], false],
+  ['Never', [3], false],
+  ['Never', [0, null], true],
+  ['OnFailure', [0, 0], false],
+  ['OnFailure', [3], true],
+  ['Always', [0], true],
+  [undefined, [0], true],
+  ['Never', [], true],
+] as const)('expects nothing of a pod (%s) whose containers have ended for good: %j', (restartPolicy, exits, live) => {
+  const containerStatuses = exits.map((exitCode, index) => ({
+    name: `c${index}`,
+    state: exitCode === null ? {} : { terminated: { exitCode } },
+  }));
+  const one = pod();
+  const whole = {
+    ...one,
+    spec: { ...one.spec, ...(restartPolicy === undefined ? {} : { restartPolicy }) },
+    status: { phase: 'Running', containerStatuses },
+  };
+  expect(isLive(whole)).toBe(live);
+  expect(isLive(trimPod(whole))).toBe(live);
+});
+
 it('keeps of a pod what it looks at, and nothing else', () => {
   const metadata = { name: 'p', namespace: 'n', uid: 'u', resourceVersion: '7' };
   const annotations = { 'tunnel.autossh.dev/a': '', 'config.autossh.dev/a': 'hash' };
