@@ -2,9 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * One project per kind of reality a test needs. `unit` is pure logic; `ssh` runs real sshd, ssh and autossh; `kube` a real
- * kube-apiserver; `cluster` a real kubelet. The last three share two cores with real programs, so that `kube` and `cluster` run a file
- * at a time, and `ssh`, which mostly waits, two. A test of theirs that fails has a second try, which is told
- * (test/support/second-tries.ts).
+ * kube-apiserver; `cluster` a real kubelet. The last three share two cores with real programs: `ssh`, which mostly waits, runs three
+ * files at a time, `kube` two, `cluster` one. A test of theirs that fails has a second try, which is told (test/support/second-tries.ts).
  */
 export default defineConfig({
   test: {
@@ -20,7 +19,7 @@ export default defineConfig({
           testTimeout: 240_000,
           retry: 1,
           hookTimeout: 120_000,
-          maxWorkers: 2,
+          maxWorkers: 3,
           // Tests that say so run side by side within their file: most of their time is waiting for a timeout.
           maxConcurrency: 25,
           sequence: { groupOrder: 1 },
@@ -34,7 +33,7 @@ export default defineConfig({
           testTimeout: 300_000,
           retry: 1,
           hookTimeout: 1_800_000,
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },
