@@ -50,13 +50,13 @@ type Stage = { isKept: boolean; isOver: boolean; stopWatching?: () => void };
 
 const story = async (stage: Stage): Promise<undefined> => {
   title(
-    'A Kubernetes node on this machine (the first run builds its programs: about 20 minutes; later runs take seconds)',
+    'A Kubernetes node on this machine (the first run builds its programs: 10 to 20 minutes; later runs take seconds)',
   );
   // What was interrupted in its middle goes on for a moment, unheard.
   const log = (text: string) => (stage.isOver ? undefined : progress(text));
   const cluster = await upCluster({ log });
   const world = makeWorld(cluster, log);
-  title('Images: autossh-operator, and a world to use it in (first run: about a minute)');
+  title('Images: autossh-operator, and a world to use it in (first run: a minute or two)');
   await world.load();
   title("Somebody else's network: a bastion with sshd, and a Redis that listens on the bastion's loopback only");
   await world.others();

@@ -25,7 +25,7 @@ export async function ensureBaseImage(buildah: Buildah, reference: string, log: 
       `expected to pull ${name}, or to know how to make it; got: ${pulled.stderr.trim()}. Made here are docker.io/library/debian:SUITE-slim and node:24-SUITE-slim, SUITE bookworm or trixie`,
     );
   }
-  log(`${name} cannot be pulled here: making it of Debian's packages (about 30 s)`);
+  log(`${name} cannot be pulled here: making it of Debian's packages (about a minute)`);
   await make(buildah, { name, base, log });
 }
 
