@@ -1,6 +1,7 @@
 import { configMapData, type TunnelVolume, volumesOf } from '../api/hand-over.ts';
 import { MOUNT_ROOT, SLOT_FILES } from '../api/mounts.ts';
 import type { FieldError } from '../api/parse.ts';
+import { RESIDENT_ENV, RESIDENT_ENV_NAMES, residentEnvProblem } from '../api/resident-env.ts';
 import type { SshTunnel } from '../api/ssh-tunnel.ts';
 import { isEncryptedKey, readKeyText } from '../tunnel/key-text.ts';
 
@@ -41,7 +42,9 @@ export const localFiles = (
     for (const { key, path } of volume.items) {
       const content = data?.get(key) ?? stand?.get(path);
       if (content !== undefined) put(volume, path, content);
-      const error = isNeeded(volume) ? problemOf(volume, { key, path }, data !== undefined, content) : null;
+      const error = isNeeded(volume)
+        ? problemOf(volume, { key, path }, data !== undefined, content)
+        : variableProblem(volume, key, content);
       if (error !== null) errors.push(error);
       if (error !== null && data === undefined) break;
     }
@@ -105,6 +108,24 @@ const problemOf = (
         got: 'nothing',
         message: `expected ${object} among the files, or ${what}`,
       };
+};
+
+/** In a pod a variable that makes no sense is left out, with a warning in the log. Here its author is at hand, and is told. */
+const variableProblem = (
+  { name: volume, kind, objectName }: TunnelVolume,
+  key: string,
+  content: Uint8Array | undefined,
+): FieldError | null => {
+  const [name, index] = [RESIDENT_ENV_NAMES.find((one) => one === key), /^env-(\d+)$/.exec(volume)?.[1]];
+  if (name === undefined || index === undefined || content === undefined) return null;
+  const value = Buffer.from(content).toString('utf8').replace(/\n$/, '');
+  if (residentEnvProblem(name, value) === null) return null;
+  return {
+    field: `spec.envFrom[${index}].${kind === 'Secret' ? 'secretRef' : 'configMapRef'}.name`,
+    problem: 'Invalid value',
+    got: `${value.length} characters that are something else`,
+    message: `expected ${RESIDENT_ENV[name].expected} as "${key}" of ${kind} "${objectName}"`,
+  };
 };
 
 const KEY_FIELD: Readonly<Record<string, string>> = {

@@ -50,6 +50,24 @@ describe('judge', () => {
     );
   });
 
+  it.each(['run', 'cluster'] as const)(
+    'refuses a variable of envFrom that would be left out, unseen (%s)',
+    (purpose) => {
+      const from =
+        '  envFrom: [{configMapRef: {name: none}}, {configMapRef: {name: mine}}, {secretRef: {name: hidden}}]\n';
+      const mine =
+        '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\ndata: {AUTOSSH_POLL: soon, OTHER: x}\n';
+      const hidden = (value: string) =>
+        `---\napiVersion: v1\nkind: Secret\nmetadata: {name: hidden}\nstringData: {AUTOSSH_MESSAGE: "${value}"}\n`;
+      expect(lines(tunnel('orders-db', 5432, from) + mine + hidden('sesamé'), GIVEN, purpose)).toEqual([
+        't.yaml:18:59: SshTunnel/orders-db: spec.envFrom[1].configMapRef.name: expected a whole number of seconds, 1-9999 as "AUTOSSH_POLL" of ConfigMap "mine"; got 4 characters that are something else',
+        't.yaml:18:86: SshTunnel/orders-db: spec.envFrom[2].secretRef.name: expected at most 64 printable ASCII characters as "AUTOSSH_MESSAGE" of Secret "hidden"; got 6 characters that are something else',
+      ]);
+      const good = tunnel('orders-db', 5432, from) + mine.replace('soon', '"5"') + hidden('sesame\\n');
+      expect(lines(good, GIVEN, purpose)).toEqual([]);
+    },
+  );
+
   it('refuses what the API server refuses, each violation with a line of the document', () => {
     for (const { name, yaml } of manifests('refused')) {
       const { violations } = judged(yaml, GIVEN, 'cluster');
