@@ -5,6 +5,8 @@ import { configMapData, documentOf } from '../api/hand-over.ts';
 import { TUNNEL_VARIABLE } from '../api/mounts.ts';
 import { HEALTH_PORT, pagePortOf } from '../api/names.ts';
 import { sidecarOf } from '../api/ssh-tunnel.ts';
+import { ensureOwnDirectory } from '../supervisor/own-directory.ts';
+import { errorText } from '../supervisor/system-error.ts';
 import { createJsonLog, type Fields, type JsonLog } from '../telemetry/json-log.ts';
 import type { LogFormat } from '../telemetry/pretty-log.ts';
 import { createSink } from '../telemetry/sink.ts';
@@ -34,6 +36,8 @@ export type RunOptions = Inputs & {
 };
 
 const FLUSH_MS = 1_000;
+/** How soon it is seen that the files of a tunnel were taken away. */
+const MEND_EVERY_MS = 1_000;
 /** What a shell says of a program that SIGINT ended. */
 const INTERRUPTED = 130;
 
@@ -67,8 +71,10 @@ export const run = async (options: RunOptions): Promise<number> => {
         if (next.violations.length === 0) tunnels.become(next.tunnels);
       },
     );
+    const mending = setInterval(tunnels.mend, MEND_EVERY_MS);
     stop.again(tunnels.kill);
     await stop.told;
+    clearInterval(mending);
     watch.stop();
     log.line(6, 'told to end');
     await tunnels.end();
@@ -91,6 +97,8 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
   const oneByOne = queue();
   let wanted: readonly LocalTunnel[] = [];
   let born = 0;
+  /** Why files that were taken away cannot be made anew, told once. */
+  const unmended = new Map<string, string>();
   /** Those whose tunnel is gone, too: they may take their time, or stand still. */
   const processes = new Set<Kept>();
 
@@ -158,8 +166,28 @@ const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, logFormat 
     }
   };
 
+  /** A logout of the user may take the whole directory of the run away, keys and all, while the run goes on. */
+  const mend = (): void => {
+    for (const [id, { tunnel, generation, directory }] of running) {
+      const files = filesOf(tunnel, generation);
+      if (directory.has(files)) continue;
+      try {
+        ensureOwnDirectory(base);
+        directory.put(files);
+        log.line(4, 'its files were taken away: they are made anew', { tunnel: id });
+      } catch (error) {
+        const problem = errorText(error);
+        if (problem !== unmended.get(id)) log.line(3, 'its files were taken away', { tunnel: id, problem });
+        unmended.set(id, problem);
+        continue;
+      }
+      unmended.delete(id);
+    }
+  };
+
   return {
     become,
+    mend,
     kill: () => {
       for (const process of processes) process.kill();
     },

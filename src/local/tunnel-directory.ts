@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { LocalFiles } from './local-tunnel.ts';
 
@@ -11,15 +11,17 @@ export type TunnelDirectory = {
   readonly path: string;
   /** Puts these files in the place of those that were there, all at once, as the swap of a volume does. */
   readonly put: (files: LocalFiles) => void;
+  /** Whether all of these are still there: a cleaner of temporary files may have taken them away. */
+  readonly has: (files: LocalFiles) => boolean;
   readonly remove: () => void;
 };
 
 export const makeTunnelDirectory = (path: string): TunnelDirectory => {
-  mkdirSync(join(path, TEMPORARY), { recursive: true, mode: 0o700 });
   let version = 0;
   return {
     path,
     put: (files) => {
+      mkdirSync(join(path, TEMPORARY), { recursive: true, mode: 0o700 });
       const former = join(path, String(version));
       version++;
       const next = join(path, String(version));
@@ -32,6 +34,8 @@ export const makeTunnelDirectory = (path: string): TunnelDirectory => {
       renameSync(join(path, 'next'), join(path, ROOT));
       rmSync(former, { recursive: true, force: true });
     },
+    has: (files) =>
+      existsSync(join(path, TEMPORARY)) && [...files.keys()].every((name) => existsSync(join(path, ROOT, name))),
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
 };

@@ -1,7 +1,8 @@
-import { lstatSync, mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
+import { mkdtempSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { claim, removeLeftovers } from './leftovers.ts';
+import { ensureOwnDirectory } from './own-directory.ts';
 
 /** A fresh directory, mode 0700. */
 export type MemoryDirectory = {
@@ -10,7 +11,7 @@ export type MemoryDirectory = {
   readonly inMemory: boolean;
   /** How many of an earlier supervisor of the tunnel were still there; they are removed. */
   readonly leftovers: number;
-  /** Makes it anew, empty, where somebody has taken it away: a cleaner of temporary files, or systemd-logind (RemoveIPC) at a logout. */
+  /** Makes it anew, empty, where somebody has taken it away (own-directory.ts). */
   readonly renew: () => void;
 };
 
@@ -33,7 +34,10 @@ export const makeMemoryDirectory = (prefix: string, tunnel: string): MemoryDirec
   const make = (base: string): Pick<MemoryDirectory, 'path' | 'renew'> => {
     const path = mkdtempSync(join(base, prefix));
     claim(path, tunnel);
-    return { path, renew: () => renew(path, tunnel) };
+    const renew = () => {
+      if (ensureOwnDirectory(path)) claim(path, tunnel);
+    };
+    return { path, renew };
   };
   for (const base of memory) {
     try {
@@ -43,17 +47,6 @@ export const makeMemoryDirectory = (prefix: string, tunnel: string): MemoryDirec
     }
   }
   return { ...make(tmpdir()), inMemory: false, leftovers };
-};
-
-/** What somebody else may have put in its place is not written to: its name is no secret, and everybody may write to /dev/shm. */
-const renew = (path: string, tunnel: string): void => {
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) {
-    mkdirSync(path, { mode: 0o700 });
-    claim(path, tunnel);
-  }
-  const found = lstatSync(path);
-  if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & 0o077) !== 0)
-    throw new Error(`expected ${path} to be a directory of this user alone, as it was made; got something else`);
 };
 
 /** The volume of a container; whoever is found there was in this container before its restart. */

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -59,6 +59,27 @@ describe('autossh-operator run', () => {
   };
   const there = (port: number) => ({ host: '127.0.0.1', port });
   const supervisors = (run: LocalRun) => run.processes().filter(({ parent }) => parent === run.child.pid);
+
+  it('makes its files anew where a logout or a cleaner has taken them away, and connects again', async (context) => {
+    const { first, file, logins } = await world(context, 'one');
+    const run = localRun(context, ['-f', file, ...logins]);
+    await flows(there(first.port), run.text);
+    await run.connected('one');
+    const { sshStarts } = await run.status('one');
+    for (const path of privateDirectories().filter((one) => one.includes(`-${run.child.pid}-`)))
+      rmSync(path, { recursive: true });
+    await run.says('that they are made anew', ({ msg }) => msg === 'its files were taken away: they are made anew');
+    for (const ssh of run.connections()) signal(ssh, 'SIGKILL');
+    await until(
+      'another ssh to be connected',
+      async () => {
+        const status = await run.status('one');
+        return status['connected'] === true && Number(status['sshStarts']) > Number(sshStarts);
+      },
+      { deadlineMs: 90_000, everyMs: 50, state: run.text },
+    );
+    await flows(there(first.port), run.text);
+  });
 
   it('runs several tunnels, each with a status of its own, and ends clean and with 0 on SIGINT', async (context) => {
     const { wanted, file, logins } = await world(context, 'one', 'two');
