@@ -12,7 +12,7 @@ export type Ending = {
   readonly remoteForwardWorkedBefore: boolean;
 };
 
-/** Why an ssh ended, and the line of its own that says so (empty where there is none). */
+/** Why an ssh ended, and the line of its own that says so (empty where there is none); of one that was killed, the signal. */
 export type Verdict = { readonly reason: Reason; readonly line: string };
 
 /** A line of ssh that ends it, and what it means. */
@@ -148,8 +148,10 @@ const LAST_LINES = 12;
  */
 export const classify = (ending: Ending): Verdict => {
   const last = ending.lines.slice(-LAST_LINES).filter((line) => line.trim() !== '');
-  const found = ending.signal === null ? lastWords(last, ROWS) : null;
-  if (found === null) return { reason: ending.signal === null ? 'Unknown' : 'Killed', line: last.at(-1) ?? '' };
+  // It could not say so; what it said before that was of something else.
+  if (ending.signal !== null) return { reason: 'Killed', line: `ended by signal ${ending.signal}` };
+  const found = lastWords(last, ROWS);
+  if (found === null) return { reason: 'Unknown', line: last.at(-1) ?? '' };
   return { reason: inContext(found.reason, ending), line: found.line };
 };
 

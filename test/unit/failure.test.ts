@@ -65,7 +65,15 @@ describe('the reason of an end', () => {
     expect(missing.sort()).toEqual(Object.keys(NOT_SAID_BY_SSH).sort());
   });
 
-  it('is one of the closed set, and its line one of ssh’s, whatever it says', () => {
+  it('is the signal that killed it, not what it complained of before', () => {
+    const complaint = 'channel 2: open failed: connect failed: Connection refused';
+    expect(classify({ ...ending([complaint], { connected: true }), exitCode: null, signal: 9 })).toEqual({
+      reason: 'Killed',
+      line: 'ended by signal 9',
+    });
+  });
+
+  it('is one of the closed set, and its line one of ssh’s or the signal, whatever it says', () => {
     const known = [...fixtures.flatMap(({ stderr }) => stderr), ...SOURCES.flatMap(({ lines }) => lines)];
     const line = fc.oneof(
       fc.constantFrom(...known),
@@ -83,7 +91,7 @@ describe('the reason of an end', () => {
       fc.property(anything, (ending) => {
         const verdict = classify(ending);
         expect(REASONS).toContain(verdict.reason);
-        expect(['', ...ending.lines]).toContain(verdict.line);
+        expect(['', `ended by signal ${ending.signal}`, ...ending.lines]).toContain(verdict.line);
       }),
       { numRuns: 2000 },
     );
