@@ -23,6 +23,7 @@ describe('the operator, asking pods', () => {
   let server: Awaited<ReturnType<typeof upApiServer>>;
   let client: KubeClient;
   let connection: Connection;
+  let tries = 0;
   beforeAll(async () => {
     server = await upApiServer();
     await establishCrd(server);
@@ -34,7 +35,8 @@ describe('the operator, asking pods', () => {
   });
 
   it('does so when something about the tunnel is new, not at every update of a pod', async () => {
-    const place = { namespace: 'updates', name: 'app' };
+    // A second try finds nothing of the first.
+    const place = { namespace: `updates-${++tries}`, name: 'app' };
     let asked = 0;
     let connected = true;
     const sidecar = createServer((_, response) => {
@@ -81,7 +83,7 @@ describe('the operator, asking pods', () => {
     const operator = await startOperator({
       server,
       kubeconfig: server.kubeconfig,
-      namespace: 'updates',
+      namespace: place.namespace,
       name: 'asking',
     });
     const state = () => operator.daemon.logTail();

@@ -17,7 +17,6 @@ import { startOperator, sumOf, writeKubeconfig } from '../support/kube/operator.
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
 
-const NAMESPACE = 'bursts';
 const TUNNELS = 60;
 /** One in so many is changed right after it is made. */
 const CHANGED_ONE_IN = 3;
@@ -39,6 +38,7 @@ describe('the operator, on an API server that fails in bursts', () => {
   let proxy: FaultProxy;
   let client: KubeClient;
   let connection: Connection;
+  let tries = 0;
   beforeAll(async () => {
     server = await upApiServer();
     await establishCrd(server);
@@ -52,12 +52,14 @@ describe('the operator, on an API server that fails in bursts', () => {
   });
 
   it('misses nothing, doubles nothing, and does not hurry', async () => {
-    await client.create(NAMESPACES, { metadata: { name: NAMESPACE } });
+    // A second try finds nothing of the first.
+    const namespace = `bursts-${++tries}`;
+    await client.create(NAMESPACES, { metadata: { name: namespace } });
     const kubeconfig = writeKubeconfig(join(server.dir, 'bursts'), { server: proxy.url, user: {} });
-    const operator = await startOperator({ server, kubeconfig, namespace: NAMESPACE, name: 'bursts' });
+    const operator = await startOperator({ server, kubeconfig, namespace, name: 'bursts' });
     const state = () => operator.daemon.logTail();
     const stop = new AbortController();
-    const versions = createInformer<Stored>({ client, resource: CONFIG_MAPS, namespace: NAMESPACE });
+    const versions = createInformer<Stored>({ client, resource: CONFIG_MAPS, namespace });
     const contents = new Map<string, string[]>();
     const note = ({ metadata, data = {} }: Stored) => {
       const name = metadata.name ?? '';
@@ -86,7 +88,7 @@ describe('the operator, on an API server that fails in bursts', () => {
       let generations = 0;
       const put = async (index: number, port: number) => {
         const { apiVersion, kind, spec } = tunnelOf({ ssh: { port } });
-        const metadata = { name: `t-${index}`, namespace: NAMESPACE };
+        const metadata = { name: `t-${index}`, namespace };
         await client.apply<Tunnel>(
           SSH_TUNNELS,
           { apiVersion, kind, metadata, spec },
@@ -101,8 +103,8 @@ describe('the operator, on an API server that fails in bursts', () => {
         await pause(50);
       }
       const missed = async () => {
-        const { items } = await client.list<Tunnel>(SSH_TUNNELS, { namespace: NAMESPACE });
-        const configMaps = (await client.list<Stored>(CONFIG_MAPS, { namespace: NAMESPACE })).items;
+        const { items } = await client.list<Tunnel>(SSH_TUNNELS, { namespace });
+        const configMaps = (await client.list<Stored>(CONFIG_MAPS, { namespace })).items;
         const byName = new Map(configMaps.map((one) => [one.metadata.name, one]));
         return items.flatMap((tunnel) => {
           const why = whyMissed(tunnel, byName.get(`${tunnel.metadata.name}-autossh`));

@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { API_VERSION, configMapName, containerName, KIND } from '../../src/api/names.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
 import type { NewEvent } from '../../src/kube/events.ts';
 import { controllerOf, type KubeObject, keyOf } from '../../src/kube/object.ts';
 import { rememberWrites } from '../../src/kube/own-writes.ts';
-import { CONFIG_MAPS } from '../../src/kube/resource.ts';
+import { CONFIG_MAPS, NAMESPACES } from '../../src/kube/resource.ts';
 import { createStore } from '../../src/kube/store.ts';
 import { type Cluster, reconcileTunnel, type TunnelObject } from '../../src/operator/reconcile-tunnel.ts';
 import { createRefusals } from '../../src/operator/refusals.ts';
@@ -44,7 +44,14 @@ describe('the reconciliation of a tunnel, with a cache that lags behind', () => 
     await server?.down();
   });
 
-  const place = (name: string) => ({ namespace: 'default', name });
+  /** Of each test, and of each try of it: a second one finds nothing of the first. */
+  let namespace = '';
+  let tries = 0;
+  beforeEach(async () => {
+    namespace = `try-${++tries}`;
+    await client.create(NAMESPACES, { metadata: { name: namespace } });
+  });
+  const place = (name: string) => ({ namespace, name });
   /** A tunnel on the server, and a cache that knows it and nothing that comes after. */
   const prepare = async (name: string, options: Partial<Cluster> = {}) => {
     const { spec } = tunnelOf();
