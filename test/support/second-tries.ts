@@ -29,5 +29,11 @@ const isSecond = (test: Tried): boolean => test.diagnostic()?.flaky ?? false;
 
 const tell = (test: Tried): Told => ({
   name: `${test.module.relativeModuleId} > ${test.fullName}`,
-  problems: (test.result().errors ?? []).flatMap((error) => (error.stack ?? error.message).split('\n').slice(0, 12)),
+  problems: (test.result().errors ?? []).flatMap((error) => linesOf(error.stack ?? error.message)),
 });
+
+const linesOf = (stack: string): string[] =>
+  stack
+    .split('\n')
+    .filter((line) => !line.includes('/node_modules/') && !line.includes('<anonymous>'))
+    .slice(0, 12);
