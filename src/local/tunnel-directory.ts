@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { ensureOwnDirectory } from '../supervisor/own-directory.ts';
 import type { LocalFiles } from './local-tunnel.ts';
 
 /** Below the directory of a tunnel: what its supervisor takes for the mounted volumes, and its TMPDIR. */
@@ -9,33 +10,51 @@ export const TEMPORARY = 't';
 /** The directory of one tunnel of a run; its name is short, since sockets lie below it. */
 export type TunnelDirectory = {
   readonly path: string;
-  /** Puts these files in the place of those that were there, all at once, as the swap of a volume does. */
+  /**
+   * Puts these files in the place of those that were there, all at once, as the swap of a volume does. The directory that it lies in must
+   * be there. Throws where they cannot be written; those that were there stay then.
+   */
   readonly put: (files: LocalFiles) => void;
-  /** Whether all of these are still there: a cleaner of temporary files may have taken them away. */
+  /** Whether they were put, and are all still there: a cleaner of temporary files may have taken them away. */
   readonly has: (files: LocalFiles) => boolean;
   readonly remove: () => void;
 };
 
 export const makeTunnelDirectory = (path: string): TunnelDirectory => {
+  const [root, link] = [join(path, ROOT), join(path, 'next')];
   let version = 0;
+  /** The version that the root leads to. */
+  let former: string | null = null;
+  let isWhole = false;
   return {
     path,
     put: (files) => {
-      mkdirSync(join(path, TEMPORARY), { recursive: true, mode: 0o700 });
-      const former = join(path, String(version));
-      version++;
-      const next = join(path, String(version));
-      mkdirSync(next, { mode: 0o700 });
-      for (const [name, content] of files) {
-        mkdirSync(dirname(join(next, name)), { recursive: true, mode: 0o700 });
-        writeFileSync(join(next, name), content, { mode: 0o600 });
+      isWhole = false;
+      for (const own of [path, join(path, TEMPORARY)]) ensureOwnDirectory(own);
+      const name = String(++version);
+      try {
+        write(join(path, name), files);
+        rmSync(link, { force: true });
+        symlinkSync(name, link);
+        renameSync(link, root);
+      } catch (error) {
+        rmSync(join(path, name), { recursive: true, force: true });
+        throw error;
       }
-      symlinkSync(String(version), join(path, 'next'));
-      renameSync(join(path, 'next'), join(path, ROOT));
-      rmSync(former, { recursive: true, force: true });
+      if (former !== null) rmSync(join(path, former), { recursive: true, force: true });
+      former = name;
+      isWhole = true;
     },
     has: (files) =>
-      existsSync(join(path, TEMPORARY)) && [...files.keys()].every((name) => existsSync(join(path, ROOT, name))),
+      isWhole && existsSync(join(path, TEMPORARY)) && [...files.keys()].every((name) => existsSync(join(root, name))),
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
+};
+
+const write = (dir: string, files: LocalFiles): void => {
+  mkdirSync(dir, { mode: 0o700 });
+  for (const [name, content] of files) {
+    mkdirSync(dirname(join(dir, name)), { recursive: true, mode: 0o700 });
+    writeFileSync(join(dir, name), content, { mode: 0o600 });
+  }
 };

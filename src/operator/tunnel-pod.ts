@@ -6,6 +6,11 @@ import type { KubeObject } from '../kube/object.ts';
 export type Pod = KubeObject & {
   readonly spec?: {
     readonly restartPolicy?: string;
+    readonly containers?: readonly {
+      readonly name?: string;
+      readonly restartPolicy?: string;
+      readonly restartPolicyRules?: unknown;
+    }[];
     readonly initContainers?: readonly {
       readonly name: string;
       readonly args?: readonly string[];
@@ -52,9 +57,10 @@ export const trimPod = ({ metadata, spec, status }: Pod): Pod => {
   const { phase, podIP } = status ?? {};
   // Where the pod may come to an end by itself, for isLive: most never do.
   const restartPolicy = mayEnd(spec) ? spec?.restartPolicy : undefined;
-  const containerStatuses = mayEnd(spec)
-    ? status?.containerStatuses?.map(({ name, state }) => defined({ name, state: ended(state) }))
-    : undefined;
+  const containerStatuses =
+    mayEnd(spec) && containers.length > 0
+      ? status?.containerStatuses?.map(({ name, state }) => defined({ name, state: ended(state) }))
+      : undefined;
   return {
     metadata: defined({
       ...{ name, namespace, uid, resourceVersion, deletionTimestamp },
@@ -119,7 +125,10 @@ const hasRun = ({ spec, status }: Pod): boolean => {
   );
 };
 
-const mayEnd = (spec: Pod['spec']): boolean => spec?.restartPolicy === 'Never' || spec?.restartPolicy === 'OnFailure';
+/** Containers with rules of their own (Kubernetes 1.34 and newer) are left to the kubelet: what ended may be started again. */
+const mayEnd = (spec: Pod['spec']): boolean =>
+  (spec?.restartPolicy === 'Never' || spec?.restartPolicy === 'OnFailure') &&
+  !spec.containers?.some((one) => one.restartPolicy !== undefined || one.restartPolicyRules !== undefined);
 type State = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number]['state'];
 const ended = (state: State) => state?.terminated && { terminated: defined({ exitCode: state.terminated.exitCode }) };
 

@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { flows } from '../support/echo.ts';
@@ -67,7 +68,7 @@ describe('autossh-operator run', () => {
     await run.connected('one');
     const { sshStarts } = await run.status('one');
     for (const path of privateDirectories().filter((one) => one.includes(`-${run.child.pid}-`)))
-      rmSync(path, { recursive: true });
+      rmSync(path, { recursive: true, maxRetries: 10 });
     await run.says('that they are made anew', ({ msg }) => msg === 'its files were taken away: they are made anew');
     for (const ssh of run.connections()) signal(ssh, 'SIGKILL');
     await until(
@@ -79,6 +80,24 @@ describe('autossh-operator run', () => {
       { deadlineMs: 90_000, everyMs: 50, state: run.text },
     );
     await flows(there(first.port), run.text);
+  });
+
+  it('ends, and ends its tunnels, where somebody else puts something in the place of its files', async (context) => {
+    const { first, file, logins } = await world(context, 'one');
+    const run = localRun(context, ['-f', file, ...logins]);
+    await flows(there(first.port), run.text);
+    const elsewhere = mkdtempSync(join(tmpdir(), 'elsewhere-'));
+    context.onTestFinished(() => rmSync(elsewhere, { recursive: true, force: true }));
+    const [path = ''] = privateDirectories().filter((one) => one.includes(`-${run.child.pid}-`));
+    cpSync(path, elsewhere, { recursive: true, filter: (one) => !statSync(one).isSocket() });
+    context.onTestFinished(() => {
+      for (const one of [path, `${path}-away`]) rmSync(one, { recursive: true, force: true });
+    });
+    renameSync(path, `${path}-away`);
+    symlinkSync(elsewhere, path);
+    expect(await run.exited).toBe(1);
+    expect(run.text()).toContain('to be a directory of this user alone');
+    expect(await canBind('127.0.0.1', first.port)).toBe(true);
   });
 
   it('runs several tunnels, each with a status of its own, and ends clean and with 0 on SIGINT', async (context) => {

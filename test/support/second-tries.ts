@@ -32,8 +32,10 @@ const tell = (test: Tried): Told => ({
   problems: (test.result().errors ?? []).flatMap((error) => linesOf(error.stack ?? error.message)),
 });
 
-const linesOf = (stack: string): string[] =>
-  stack
-    .split('\n')
-    .filter((line) => !line.includes('/node_modules/') && !line.includes('<anonymous>'))
-    .slice(0, 12);
+/** The whole message, as far as a person reads it, and the places of our own. */
+const linesOf = (stack: string): string[] => {
+  const lines = stack.split('\n');
+  const isPlace = (line: string) => /^\s+at /.test(line);
+  const ours = (line: string) => isPlace(line) && !/\/node_modules\/vitest\/|<anonymous>/.test(line);
+  return [...lines.filter((line) => !isPlace(line)).slice(0, 30), ...lines.filter(ours).slice(0, 8)];
+};

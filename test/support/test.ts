@@ -27,4 +27,4 @@ rmSync(dir, { recursive: true, force: true });
 const failed = totals.numFailedTests || (totals.success && status === 0 ? 0 : 1);
 const skipped = totals.numPendingTests > 0 ? `, ${totals.numPendingTests} skipped` : '';
 console.log(`${totals.numPassedTests} passed, ${failed} failed${skipped}`);
-process.exit(status);
+process.exit(status || (failed > 0 ? 1 : 0));

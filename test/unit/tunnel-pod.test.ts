@@ -59,6 +59,8 @@ it.each([
   };
   expect(isLive(whole)).toBe(live);
   expect(isLive(trimPod(whole))).toBe(live);
+  const ruled = { ...whole, spec: { ...whole.spec, containers: [{ restartPolicyRules: [] }] } };
+  expect([isLive(ruled), isLive(trimPod(ruled))]).toEqual([true, true]);
 });
 
 it('keeps of a pod what it looks at, and nothing else', () => {
