@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { errorText } from '../supervisor/system-error.ts';
 import type { Given } from './local-tunnel.ts';
 import type { Streams } from './read-streams.ts';
-import type { Violation } from './violation.ts';
+import { shownFile, type Violation } from './violation.ts';
 
 /** The files of `--identity` and `--known-hosts`, and what cannot be read of them. */
 export const readGiven = (
@@ -17,7 +17,7 @@ export const readGiven = (
     try {
       return streams.get(path) ?? readPlain(path);
     } catch (error) {
-      violations.push({ file: path === '' ? '""' : path, problem: 'Unreadable', expected, got: errorText(error) });
+      violations.push({ file: shownFile(path), problem: 'Unreadable', expected, got: errorText(error) });
       return undefined;
     }
   };

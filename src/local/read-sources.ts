@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { errorText } from '../supervisor/system-error.ts';
 import type { Source } from './documents.ts';
 import type { Streams } from './read-streams.ts';
-import type { Violation } from './violation.ts';
+import { shownFile, type Violation } from './violation.ts';
 
 /** What `-f` stands for when it is read from standard input. */
 export const STDIN = '-';
@@ -50,8 +50,7 @@ const filesOf = (path: string): string[] => {
 };
 
 const unread = (file: string, got: string): Violation => ({
-  // A variable of a shell that is empty.
-  file: file === '' ? '""' : file,
+  file: shownFile(file),
   problem: 'Unreadable',
   expected: 'a readable file or directory of manifests, of at most 16 MiB a file',
   got,

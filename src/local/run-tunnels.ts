@@ -121,7 +121,7 @@ export const runTunnels = (base: string, { one, env, httpPort = HEALTH_PORT, log
    */
   const mend = (): void => {
     for (const [id, one] of running) {
-      if (isOwnDirectory(base) && one.directory.has(filesOf(one.tunnel, one.generation))) unwritten.delete(id);
+      if (isOwnDirectory(base) && one.directory.isWhole()) unwritten.delete(id);
       else if (provide(id, one)) log.line(4, 'its files were taken away: they are made anew', { tunnel: id });
     }
   };

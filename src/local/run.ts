@@ -50,10 +50,7 @@ export const run = async (options: RunOptions): Promise<number> => {
     if (loaded.ignored.length > 0) log.line(6, 'not for this command', { objects: loaded.ignored.join(', ') });
     const tunnels = runTunnels(base, options, log);
     tunnels.become(loaded.tunnels);
-    let giveUp: (problem: NotOwnError) => void = () => {};
-    const taken = new Promise<NotOwnError>((resolve) => {
-      giveUp = resolve;
-    });
+    const taken = Promise.withResolvers<NotOwnError>();
     /** The supervisors read in our directory what they are to do: once it is somebody else's, nothing is right any more. */
     const guarded = (work: () => void) => () => {
       try {
@@ -61,7 +58,7 @@ export const run = async (options: RunOptions): Promise<number> => {
       } catch (error) {
         if (!(error instanceof NotOwnError)) throw error;
         tunnels.kill();
-        giveUp(error);
+        taken.resolve(error);
       }
     };
     const watch = watchSources(
@@ -76,13 +73,13 @@ export const run = async (options: RunOptions): Promise<number> => {
     );
     const mending = setInterval(guarded(tunnels.mend), MEND_EVERY_MS);
     stop.again(tunnels.kill);
-    const foreign = await Promise.race([stop.told, taken]);
+    const foreign = await Promise.race([stop.told.then(() => null), taken.promise]);
     clearInterval(mending);
     watch.stop();
-    if (foreign instanceof NotOwnError) log.line(3, 'the run ends', { problem: foreign.message });
+    if (foreign !== null) log.line(3, 'the run ends', { problem: foreign.message });
     else log.line(6, 'told to end');
     await tunnels.end();
-    if (foreign instanceof NotOwnError) return 1;
+    if (foreign !== null) return 1;
   } finally {
     if (isOwnDirectory(base)) rmSync(base, { recursive: true, force: true });
     await stderr.flush(FLUSH_MS);

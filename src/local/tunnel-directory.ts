@@ -15,8 +15,8 @@ export type TunnelDirectory = {
    * be there. Throws where they cannot be written; those that were there stay then.
    */
   readonly put: (files: LocalFiles) => void;
-  /** Whether they were put, and are all still there: a cleaner of temporary files may have taken them away. */
-  readonly has: (files: LocalFiles) => boolean;
+  /** Whether the files of the last put are all there: it may have thrown, or a cleaner of temporary files have taken them away. */
+  readonly isWhole: () => boolean;
   readonly remove: () => void;
 };
 
@@ -25,11 +25,12 @@ export const makeTunnelDirectory = (path: string): TunnelDirectory => {
   let version = 0;
   /** The version that the root leads to. */
   let former: string | null = null;
-  let isWhole = false;
+  /** Of what was put last; null: nothing, or not to its end. */
+  let names: readonly string[] | null = null;
   return {
     path,
     put: (files) => {
-      isWhole = false;
+      names = null;
       for (const own of [path, join(path, TEMPORARY)]) ensureOwnDirectory(own);
       const name = String(++version);
       try {
@@ -43,10 +44,9 @@ export const makeTunnelDirectory = (path: string): TunnelDirectory => {
       }
       if (former !== null) rmSync(join(path, former), { recursive: true, force: true });
       former = name;
-      isWhole = true;
+      names = [TEMPORARY, ...[...files.keys()].map((file) => join(ROOT, file))];
     },
-    has: (files) =>
-      isWhole && existsSync(join(path, TEMPORARY)) && [...files.keys()].every((name) => existsSync(join(root, name))),
+    isWhole: () => names?.every((one) => existsSync(join(path, one))) ?? false,
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
 };

@@ -27,6 +27,9 @@ export const violationText = ({ file, line, column, document, field, expected, g
   return [place, document, field, sentence].filter((part) => part !== undefined && part !== '').join(': ');
 };
 
+/** A file as it is named in a violation: an empty name is a variable of a shell that is empty. */
+export const shownFile = (path: string): string => (path === '' ? '""' : path);
+
 /** What the words of the API server say was expected; else the rule, in its own words. */
 export const expectation = ({ message }: FieldError): Pick<Violation, 'expected' | 'isRule'> => {
   for (const [pattern, words] of WORDS) if (pattern.test(message)) return { expected: message.replace(pattern, words) };

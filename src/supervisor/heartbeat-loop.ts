@@ -6,8 +6,7 @@ import { type Beat, type Heartbeat, lost, refused } from './heartbeat.ts';
 import type { ChannelOptions } from './heartbeat-options.ts';
 import { pingHeartbeat } from './heartbeat-ping.ts';
 import { awaitBack, comesBack, listenForBack } from './loop-back.ts';
-import { dial, inTime, TimeoutError } from './socket-io.ts';
-import { errorText } from './system-error.ts';
+import { dial, inTime, whyNoAnswer } from './socket-io.ts';
 
 /** A loop, and why the server allows none (null: it has not refused). */
 export type LoopHeartbeat = Heartbeat & { readonly refusal: () => string | null };
@@ -39,9 +38,6 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
     log(debug(`heartbeat: ${detail}`));
     return lost(detail);
   };
-
-  const whyNone = (problem: unknown): string =>
-    problem instanceof TimeoutError ? `no answer within ${options.timeoutMs} ms` : errorText(problem);
 
   /** Adds both ways; null when they stand. */
   const setUp = async (signal: AbortSignal): Promise<Beat | null> => {
@@ -78,7 +74,9 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
 
   /** A beat that is due before the ways stand waits for them: to ask a second time would be too soon, and give two of each. */
   const soon = (answer: Promise<Beat | null>, signal: AbortSignal): Promise<Beat | null> =>
-    inTime(answer, options.timeoutMs, signal).catch((problem: unknown) => missed(whyNone(problem)));
+    inTime(answer, options.timeoutMs, signal).catch((problem: unknown) =>
+      missed(whyNoAnswer(problem, options.timeoutMs)),
+    );
 
   const goRound = async (through: Server, signal: AbortSignal): Promise<Beat> => {
     const { timeoutMs } = options;
@@ -98,7 +96,7 @@ export const loopHeartbeat = (options: ChannelOptions, tag = ''): LoopHeartbeat 
       refusal = 'the server refuses connections to its own port';
       return refused('TargetUnreachable', `the server allows no loop: ${refusal}`);
     } catch (problem) {
-      return missed(whyNone(problem));
+      return missed(whyNoAnswer(problem, timeoutMs));
     } finally {
       socket?.destroy();
       back.close();

@@ -4,8 +4,7 @@ import { loggedIn } from './control-login.ts';
 import { type Beat, type Heartbeat, lost } from './heartbeat.ts';
 import type { ChannelOptions, FarOptions } from './heartbeat-options.ts';
 import { LONGEST_BEAT_MS } from './heartbeat-patient.ts';
-import { dial, inTime, read, TimeoutError } from './socket-io.ts';
-import { errorText } from './system-error.ts';
+import { dial, inTime, read, whyNoAnswer } from './socket-io.ts';
 
 /** A ping that may also be asked for beside another heartbeat, with a time of its own. */
 export type PingHeartbeat = Heartbeat & {
@@ -47,7 +46,7 @@ export const pingHeartbeat = (options: ChannelOptions, tag = ''): PingHeartbeat 
       await read(socket, 1, timeoutMs, signal).finally(() => socket.destroy());
       return { ok: true, rttMs: performance.now() - started };
     } catch (problem) {
-      return missed(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem));
+      return missed(whyNoAnswer(problem, timeoutMs));
     }
   };
 
@@ -87,9 +86,7 @@ export const pingBeside = (options: FarOptions, tag: string): PingHeartbeat => {
   );
   const within = async (timeoutMs: number, signal: AbortSignal): Promise<Beat> => {
     const beat = ping.within(LONGEST_BEAT_MS, NOBODY).finally(options.muffle(1));
-    return inTime(beat, timeoutMs, signal).catch((problem: unknown) =>
-      lost(problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem)),
-    );
+    return inTime(beat, timeoutMs, signal).catch((problem: unknown) => lost(whyNoAnswer(problem, timeoutMs)));
   };
   return { ...ping, beat: (signal) => within(options.timeoutMs, signal), within };
 };

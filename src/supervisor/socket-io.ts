@@ -1,7 +1,12 @@
 import { connect, type NetConnectOpts, type Server, type Socket } from 'node:net';
+import { errorText } from './system-error.ts';
 
 /** A step of socket work did not end in its time. */
 export class TimeoutError extends Error {}
+
+/** In words, of what one of these functions rejected with. */
+export const whyNoAnswer = (problem: unknown, timeoutMs: number): string =>
+  problem instanceof TimeoutError ? `no answer within ${timeoutMs} ms` : errorText(problem);
 
 /** Resolves with the connected socket; rejects with the system's error, a TimeoutError, or the signal's reason. */
 export const dial = (to: NetConnectOpts, timeoutMs: number, signal: AbortSignal): Promise<Socket> => {

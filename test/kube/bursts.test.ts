@@ -4,10 +4,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KubeClient } from '../../src/kube/client.ts';
 import type { Connection } from '../../src/kube/connection.ts';
-import { createInformer } from '../../src/kube/informer.ts';
 import { CONFIG_MAPS, NAMESPACES } from '../../src/kube/resource.ts';
-import { configHash } from '../../src/operator/config-hash.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
+import { followConfigMaps } from '../soak/config-map-history.ts';
 import { type Stored, type Tunnel, whyMissed } from '../soak/why-missed.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
@@ -59,14 +58,7 @@ describe('the operator, on an API server that fails in bursts', () => {
     const operator = await startOperator({ server, kubeconfig, namespace, name: 'bursts' });
     const state = () => operator.daemon.logTail();
     const stop = new AbortController();
-    const versions = createInformer<Stored>({ client, resource: CONFIG_MAPS, namespace });
-    const contents = new Map<string, string[]>();
-    const note = ({ metadata, data = {} }: Stored) => {
-      const name = metadata.name ?? '';
-      contents.set(name, [...(contents.get(name) ?? []), configHash(data)]);
-    };
-    versions.addHandler({ add: note, update: note });
-    const informing = versions.run(stop.signal);
+    const history = followConfigMaps(client, namespace, stop.signal);
     try {
       const leads = () => operator.lines().some(({ msg }) => msg === 'controller started');
       await until('it to work', leads, { ...PATIENT, state });
@@ -122,8 +114,7 @@ describe('the operator, on an API server that fails in bursts', () => {
         state: () => `${left.join('\n')}\n${state()}`,
       });
       expect(failed).toBeGreaterThan(3 * FAULTS.length);
-      const twice = [...contents].filter(([, hashes]) => hashes.some((hash, index) => hash === hashes[index + 1]));
-      expect(twice).toEqual([]);
+      expect(history.rewritten()).toEqual([]);
       // A ConfigMap and a status for each generation; what may have been done is done once more.
       expect(writes.done).toBeLessThanOrEqual(2 * (generations + writes.unseen));
       expect(operator.daemon.running()).toBe(true);
@@ -134,7 +125,7 @@ describe('the operator, on an API server that fails in bursts', () => {
       proxy.setFault(undefined);
       await operator.daemon.kill();
       stop.abort();
-      await informing;
+      await history.ended;
     }
   });
 });

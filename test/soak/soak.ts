@@ -1,14 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { createInformer } from '../../src/kube/informer.ts';
 import { CONFIG_MAPS, NAMESPACES } from '../../src/kube/resource.ts';
-import { configHash } from '../../src/operator/config-hash.ts';
 import { SSH_TUNNELS } from '../../src/operator/resource.ts';
 import { upApiServer } from '../support/cluster/index.ts';
 import { clientOf } from '../support/kube/client.ts';
 import { establishCrd } from '../support/kube/crd.ts';
 import { tunnelOf } from '../support/tunnels.ts';
 import { until } from '../support/until.ts';
+import { followConfigMaps } from './config-map-history.ts';
 import { leastRestarts } from './limits.ts';
 import { type Watched, watchOperator } from './watch-operator.ts';
 import { type Stored, type Tunnel, whyMissed } from './why-missed.ts';
@@ -53,15 +52,7 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
     await establishCrd(server);
     await client.create(NAMESPACES, { metadata: { name: NAMESPACE } });
     const operator = await watchOperator(server, NAMESPACE);
-    const versions = createInformer<Stored>({ client, resource: CONFIG_MAPS, namespace: NAMESPACE });
-    /** The contents of each ConfigMap one after the other, as far as a watch shows them. */
-    const contents = new Map<string, string[]>();
-    const note = ({ metadata, data = {} }: Stored) => {
-      const name = metadata.name ?? '';
-      contents.set(name, [...(contents.get(name) ?? []), configHash(data)]);
-    };
-    versions.addHandler({ add: note, update: note });
-    const informing = versions.run(stop.signal);
+    const history = followConfigMaps(client, NAMESPACE, stop.signal);
 
     const { apiVersion, kind } = tunnelOf();
     const put = (name: string, port: number) => {
@@ -127,12 +118,10 @@ export const soak = async (options: SoakOptions, say: (line: string) => void): P
     await until('every tunnel to be reconciled', isNoneMissed, patient).catch((error: Error) => say(error.message));
     const settledMs = Math.round(performance.now() - ended);
     const watched = await operator.end();
-    const rewritten = [...contents]
-      .filter(([, hashes]) => hashes.some((hash, index) => hash === hashes[index + 1]))
-      .map(([name]) => name);
+    const rewritten = history.rewritten();
     const figures = { ...counts, missed: await missed(), rewritten, settledMs, ...watched };
     stop.abort();
-    await informing;
+    await history.ended;
     return figures;
   } finally {
     stop.abort();
